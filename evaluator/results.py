@@ -1,0 +1,85 @@
+"""What became of a case, a checkpoint and an evaluation: the values that cross the evaluator's layers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+PASS_SCORE = 8.0
+TOP_SCORE = 10.0
+
+
+class Outcome(str, Enum):
+    """How a checkpoint ended; each published checkpoint gets exactly one."""
+
+    EVALUATED = "evaluated"
+    REJECTED = "rejected"
+    VANISHED = "vanished"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+class CaseStatus(str, Enum):
+    """How a case ended. The last two are cases marked ``may_fail``; they never count in the success rate."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNSCORED = "unscored"
+    EXPECTED_FAILURE = "expected_failure"
+    UNEXPECTED_PASS = "unexpected_pass"  # noqa: S105 - not a password
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one scorer said about one answer: score 0..10, and why in one line."""
+
+    scorer: str
+    passed: bool
+    score: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One answered and scored case. ``score`` is 0..10, the mean of its checks; None when unscored."""
+
+    id: str
+    name: str
+    category: str
+    status: CaseStatus
+    score: float | None
+    output: str
+    checks: tuple[CheckResult, ...] = ()
+    expected_keywords: tuple[str, ...] = ()
+    keywords_found: tuple[str, ...] = ()
+    failure_reason: str | None = None
+    weight: float = 1.0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    finish_reason: str = "stop"  # stop | length
+    seconds: float = 0.0  # from this case entering the engine to its last token, shared with the rest of the batch
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes an outcome the same outcome: same identity, already done.
+
+    ``step`` is None for the base model without adapter; ``manifest_hash`` then is the base model's fingerprint.
+    """
+
+    model_folder: str
+    step: int | None
+    manifest_hash: str
+    suite_hash: str
+    decoding_hash: str
+
+    @property
+    def id(self) -> str:
+        """Short name for claims and attempt folders (32 hex digits)."""
+        text = "\n".join((self.model_folder, str(self.step), self.manifest_hash, self.suite_hash, self.decoding_hash))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def label(self) -> str:
+        return "base" if self.step is None else f"checkpoint-{self.step}"

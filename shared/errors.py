@@ -1,0 +1,85 @@
+"""Every error a user can meet: what happened, where, and what to do about it.
+
+A ``SidestepError`` reaches the terminal as one line without a traceback. ``hint`` is the remedy;
+``retryable`` says whether the same call may succeed later without anybody changing anything.
+Anything that is not a ``SidestepError`` is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SidestepError(Exception):
+    """Base of all errors that are the user's to read."""
+
+    retryable = False
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ManifestError(SidestepError):
+    """The expert's manifest.json is missing, is no JSON, or lacks something."""
+
+
+class ConfigError(SidestepError):
+    """A training or evaluation setting is missing, unknown, or contradicts another."""
+
+
+class UnsupportedOnDevice(ConfigError):
+    """The device cannot do what was asked for, and a replacement would change the results."""
+
+
+class BaseModelError(SidestepError):
+    """The base model is not where the configuration says."""
+
+
+class DatasetError(SidestepError):
+    """A dataset is missing, unreadable, or has no usable rows."""
+
+
+class SuiteError(SidestepError):
+    """test_cases.json or something it refers to is invalid."""
+
+
+class WeightsFolderError(SidestepError):
+    """The weights folder does not exist or cannot be read."""
+
+
+class ReportsFolderError(SidestepError):
+    """The reports folder cannot be written."""
+
+    retryable = True
+
+
+class PublishError(SidestepError):
+    """A checkpoint could not be handed over to the evaluator. Never raised into training."""
+
+    retryable = True
+
+
+class CheckpointRejected(SidestepError):
+    """The checkpoint is not what its marker says, or must not be loaded. Outcome: rejected."""
+
+
+class CheckpointVanished(SidestepError):
+    """The checkpoint's files are gone from every place they could be read from. Outcome: vanished."""
+
+
+class EngineError(SidestepError):
+    """Loading or generating failed; another attempt may succeed."""
+
+    retryable = True
+
+
+class DeviceOutOfMemory(EngineError):
+    """The device has too little free memory right now."""
+
+
+class NotComparable(SidestepError):
+    """Two results share no case, or were decided under different suites or decoding settings."""

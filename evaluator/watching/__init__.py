@@ -1,0 +1,1 @@
+"""What is there to do: scanning, watching, ordering, claiming. Imports no torch."""

@@ -1,0 +1,116 @@
+"""The truth about what is there: every published checkpoint that can be found right now.
+
+Work = markers + outbox - outcomes (docs/protocol.md). File system events only say when to look; this looks. Nothing
+here follows a link, blocks on a FIFO, or opens anything but markers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shared.durable import NotARegularFile, TooLarge, read_bounded
+from shared.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder, checkpoint_name, checkpoint_step
+from shared.marker import InvalidMarker, Marker, parse_marker
+from shared.outbox import held_entries, tombstones
+from shared.place import Place
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One published checkpoint and where its files may be read, best place first.
+
+    Without ``sources`` it cannot be evaluated any more: ``skipped`` or ``rejected`` then says why.
+    """
+
+    model_folder: str
+    step: int
+    manifest_hash: str
+    sources: tuple[Path, ...] = ()
+    marker: Marker | None = None
+    skipped: str | None = None
+    rejected: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.model_folder, self.step, self.manifest_hash
+
+
+def scan(place: Place) -> list[Candidate]:
+    """Every published checkpoint of every model folder, by model folder and step."""
+    found: dict[tuple[str, int, str], Candidate] = {}
+    for model in place.model_folders():
+        for candidate in (*_held(model), *_marked(model), *_dropped(model)):
+            known = found.get(candidate.key)
+            found[candidate.key] = _merge(known, candidate) if known else candidate
+    return sorted(found.values(), key=lambda candidate: candidate.key)
+
+
+def _merge(known: Candidate, other: Candidate) -> Candidate:
+    return replace(
+        known, sources=(*known.sources, *other.sources), skipped=known.skipped if not known.sources else None
+    )
+
+
+def _held(model: ModelFolder) -> Iterable[Candidate]:
+    for held in held_entries(model):
+        marker = held.marker
+        yield Candidate(model.root.name, marker.step, marker.manifest_hash, (held.path,), marker)
+
+
+def _dropped(model: ModelFolder) -> Iterable[Candidate]:
+    for stone in tombstones(model):
+        marker = stone.marker
+        yield Candidate(model.root.name, marker.step, marker.manifest_hash, (), marker, skipped=stone.reason)
+
+
+def _marked(model: ModelFolder) -> Iterable[Candidate]:
+    for step in checkpoint_steps(model):
+        with suppress(FileNotFoundError, NotADirectoryError):  # rotated away while we look
+            yield from _read_marked(model, step)
+
+
+def checkpoint_steps(model: ModelFolder) -> list[int]:
+    """Steps of all checkpoint folders, ascending; links and foreign names do not count."""
+    try:
+        entries = list(os.scandir(model.root))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    steps = (checkpoint_step(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
+    return sorted(step for step in steps if step is not None)
+
+
+def _read_marked(model: ModelFolder, step: int) -> Iterable[Candidate]:
+    folder = model.checkpoint(step)
+    try:
+        with _opened_folder(folder) as descriptor:
+            content = read_bounded(MARKER_NAME, MAX_MARKER_BYTES, folder_fd=descriptor)
+    except (NotARegularFile, TooLarge) as error:
+        yield _rejected(model, step, f"{MARKER_NAME} {error.strerror}", b"")
+        return
+    try:
+        marker = parse_marker(content)
+    except InvalidMarker as error:
+        yield _rejected(model, step, f"{MARKER_NAME} is no valid marker: {error}", content)
+        return
+    if marker.step != step:
+        yield _rejected(model, step, f"{MARKER_NAME} is of {checkpoint_name(marker.step)}", content)
+        return
+    yield Candidate(model.root.name, step, marker.manifest_hash, (folder,), marker)
+
+
+def _rejected(model: ModelFolder, step: int, reason: str, content: bytes) -> Candidate:
+    return Candidate(model.root.name, step, hashlib.sha256(content).hexdigest(), rejected=reason)
+
+
+@contextmanager
+def _opened_folder(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""From the path a user gives to the folders that matter: an expert, a weights folder, or one output folder.
+
+People point at ``experts/shop``, at its ``weights``, at one model's folder below it, or at the ``output_dir`` of
+any transformers script, which holds its checkpoints directly. All four work, and both processes agree on where
+the reports are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.layout import OUTBOX_NAME, ExpertFolder, ModelFolder, ReportsFolder, WeightsFolder, checkpoint_step
+
+
+@dataclass(frozen=True)
+class Place:
+    """One training's folders. ``only`` is the single model folder when there is no weights folder around it."""
+
+    weights: WeightsFolder
+    reports: ReportsFolder
+    expert: ExpertFolder | None
+    only: ModelFolder | None = None
+
+    @property
+    def root(self) -> Path:
+        """The folder that must exist before there can be work."""
+        return self.only.root if self.only else self.weights.root
+
+    def model_folders(self) -> list[ModelFolder]:
+        """Every folder that may hold checkpoints, by name; none when nothing exists yet."""
+        if self.only:
+            return [self.only] if self.only.root.is_dir() else []
+        if not self.weights.root.is_dir():
+            return []
+        folders = (path for path in self.weights.root.iterdir() if not path.name.startswith("."))
+        return [
+            ModelFolder(path)
+            for path in sorted(folders)
+            if path != self.reports.root and path.is_dir() and not path.is_symlink()
+        ]
+
+
+def find_place(path: Path, *, reports: Path | None = None) -> Place:
+    """The place a user means by ``path``, which need not exist yet. ``reports`` overrides where reports go."""
+    path = path.resolve()
+    if (path / "manifest.json").is_file():
+        expert = ExpertFolder(path)
+        return Place(expert.weights, ReportsFolder(reports or expert.weights.reports.root), expert)
+    if not holds_checkpoints(path):
+        return _weights_place(WeightsFolder(path), reports)
+    if is_weights_folder(path.parent):
+        around = _weights_place(WeightsFolder(path.parent), reports)
+        return Place(around.weights, around.reports, around.expert, only=ModelFolder(path))
+    return Place(
+        WeightsFolder(path.parent),
+        ReportsFolder(reports or reports_of(ModelFolder(path)).root),
+        None,
+        ModelFolder(path),
+    )
+
+
+def reports_of(model: ModelFolder) -> ReportsFolder:
+    """Where the reports of a model folder's checkpoints are: beside it in a weights folder, else inside it."""
+    if is_weights_folder(model.root.parent):
+        return WeightsFolder(model.root.parent).reports
+    return WeightsFolder(model.root).reports
+
+
+def is_weights_folder(path: Path) -> bool:
+    return (
+        path.name == "weights" or WeightsFolder(path).reports.root.is_dir() or (path.parent / "manifest.json").is_file()
+    )
+
+
+def holds_checkpoints(path: Path) -> bool:
+    """Whether checkpoints, or an outbox, lie directly in this folder."""
+    if not path.is_dir():
+        return False
+    return any(each.name == OUTBOX_NAME or checkpoint_step(each.name) is not None for each in path.iterdir())
+
+
+def _weights_place(weights: WeightsFolder, reports: Path | None) -> Place:
+    expert = weights.expert if weights.expert.manifest.is_file() else None
+    return Place(weights, ReportsFolder(reports or weights.reports.root), expert)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import selectors
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from shared.layout import MARKER_NAME, OUTBOX_NAME
 from shared.logs import get_logger
@@ -33,17 +35,13 @@ class Wakeup:
         return self._read
 
     def notify(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # already set off many times over
             os.write(self._write, b"!")
-        except BlockingIOError:
-            pass  # already set off many times over
 
     def clear(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._read, 4096):
                 pass
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         os.close(self._read)
@@ -83,7 +81,7 @@ class Watcher:
         if (self._observer is None or not self._observer.is_alive()) and self._root.is_dir():
             self._observer = self._observe()
 
-    def _observe(self):  # type: ignore[no-untyped-def]  # watchdog chooses the class at import
+    def _observe(self) -> BaseObserver | None:
         observer = Observer()
         try:
             observer.schedule(_Hints(self._wakeup), str(self._root), recursive=True)
@@ -97,7 +95,8 @@ class Watcher:
 def wait_for_any(wakeup: Wakeup, others: tuple[IO[bytes], ...], timeout: float) -> None:
     """Return when woken, when one of ``others`` can be read, or after ``timeout`` seconds."""
     with selectors.DefaultSelector() as selector:
-        for source in (wakeup, *others):
+        selector.register(wakeup, selectors.EVENT_READ)
+        for source in others:
             selector.register(source, selectors.EVENT_READ)
         selector.select(timeout)
     wakeup.clear()

@@ -67,11 +67,20 @@ def to_json(value: Any) -> bytes:
 
     Lone surrogates are replaced, NaN and infinities become null (orjson), integers beyond 64 bits become text.
     """
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    return _dump(value, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def to_json_line(value: Any) -> bytes:
+    """The same on one line, for files and pipes that are read line by line."""
+    return _dump(value, orjson.OPT_APPEND_NEWLINE)
+
+
+def _dump(value: Any, options: int) -> bytes:
+    options |= orjson.OPT_NON_STR_KEYS
     try:
-        return orjson.dumps(value, option=options)
+        return orjson.dumps(value, option=options, default=str)
     except TypeError:
-        return orjson.dumps(_encodable(value), option=options)
+        return orjson.dumps(_encodable(value), option=options, default=str)
 
 
 def _encodable(value: Any) -> Any:

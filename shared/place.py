@@ -41,12 +41,16 @@ class Place:
         ]
 
 
-def find_place(path: Path, *, reports: Path | None = None) -> Place:
-    """The place a user means by ``path``, which need not exist yet. ``reports`` overrides where reports go."""
+def find_place(path: Path, *, weights: Path | None = None, reports: Path | None = None) -> Place:
+    """The place a user means by ``path``, which need not exist yet.
+
+    ``weights`` overrides where an expert's weights are, ``reports`` where the reports go.
+    """
     path = path.resolve()
     if (path / "manifest.json").is_file():
         expert = ExpertFolder(path)
-        return Place(expert.weights, ReportsFolder(reports or expert.weights.reports.root), expert)
+        chosen = WeightsFolder(weights.resolve()) if weights else expert.weights
+        return Place(chosen, ReportsFolder(reports or chosen.reports.root), expert)
     if not holds_checkpoints(path):
         return _weights_place(WeightsFolder(path), reports)
     if is_weights_folder(path.parent):

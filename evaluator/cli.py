@@ -1,0 +1,228 @@
+"""The command ``sidestep-evaluator``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evaluator import showing
+from evaluator.options import DecodingChoice, Options, settings_from
+from evaluator.rerun import rerun_tasks
+from evaluator.watching.order import Order
+from evaluator.working.presence import FRESH_SECONDS
+from evaluator.working.settings import EvaluatorSettings
+from evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
+from shared.commands import EXIT_FAILURE, EXIT_REGRESSION, run_app
+from shared.logs import configure_logging
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Evaluate every checkpoint that a training publishes, beside it or afterwards.",
+)
+
+
+class Dtype(str, Enum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+PathArgument = Annotated[
+    Path, typer.Argument(metavar="PATH", help="An expert's folder, its weights folder, or a training's output folder.")
+]
+BaseModel = Annotated[
+    str | None, typer.Option(help="Where the base model is; default: SIDESTEP_BASE_MODEL, then the manifest.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Precision; auto takes what the device computes fast.")]
+SuiteOption = Annotated[Path | None, typer.Option(help="Test cases; default: tests/test_cases.json of the expert.")]
+WeightsDir = Annotated[Path | None, typer.Option(help="Weights folder, where it is not PATH/weights.")]
+ReportsDir = Annotated[Path | None, typer.Option(help="Where reports go; default: training_reports in the weights.")]
+DecodingOption = Annotated[
+    DecodingChoice, typer.Option(help="greedy, or sampling as the manifest's training.decoding says.")
+]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")]
+OrderOption = Annotated[Order, typer.Option(help="Which checkpoint comes first when several wait.")]
+AllowHub = Annotated[bool, typer.Option("--allow-hub", help="The base model may be fetched from the hub.")]
+FailOnRegression = Annotated[
+    bool, typer.Option("--fail-on-regression", help="Exit with 3 when the newest checkpoint broke a case.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
+Engine = Annotated[str | None, typer.Option(hidden=True, help="Engine factory, as module:function.")]
+
+
+@app.command()
+def watch(
+    path: PathArgument,
+    base_model: BaseModel = None,
+    device: Device = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
+    suite: SuiteOption = None,
+    weights_dir: WeightsDir = None,
+    reports_dir: ReportsDir = None,
+    decoding: DecodingOption = DecodingChoice.GREEDY,
+    max_new_tokens: MaxNewTokens = None,
+    order: OrderOption = Order.NEWEST,
+    until_idle: Annotated[float | None, typer.Option(min=0, help="End after this many seconds without work.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Evaluate what is pending now, then end.")] = False,
+    drain_on_stdin_close: Annotated[bool, typer.Option("--drain-on-stdin-close", hidden=True)] = False,
+    poll_seconds: Annotated[float, typer.Option(min=0.05, help="Look again at least this often.")] = 5.0,
+    stall_timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence before a worker is replaced.")] = 600,
+    fail_on_regression: FailOnRegression = False,
+    allow_hub: AllowHub = False,
+    log_json: LogJson = False,
+    engine: Engine = None,
+) -> None:
+    """Evaluate checkpoints as they are published, until stopped. Waits for a folder that does not exist yet."""
+    configure_logging(json_lines=log_json)
+    options = Options(
+        path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
+        allow_hub, engine, log_json,
+    )  # fmt: skip
+    settings = replace(settings_from(options, order=order), poll_seconds=poll_seconds, stall_seconds=stall_timeout)
+    drain = None
+    if drain_on_stdin_close:
+        os.set_blocking(0, False)
+        drain = os.fdopen(os.dup(0), "rb", buffering=0)
+    until = Until(until_idle, once, drain)
+    session = _supervise(settings, until)
+    showing.print_summary(settings.place.reports)
+    _exit_for(session, fail_on_regression)
+
+
+@app.command()
+def rerun(
+    path: PathArgument,
+    checkpoints: Annotated[str | None, typer.Option(help="Steps, such as 250,500; default: all.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also those that have a report; the old one is kept.")] = False,
+    accept_unmarked: Annotated[
+        bool, typer.Option("--accept-unmarked", help="Also checkpoints without a marker that are provably complete.")
+    ] = False,
+    base_model: BaseModel = None,
+    device: Device = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
+    suite: SuiteOption = None,
+    weights_dir: WeightsDir = None,
+    reports_dir: ReportsDir = None,
+    decoding: DecodingOption = DecodingChoice.GREEDY,
+    max_new_tokens: MaxNewTokens = None,
+    order: OrderOption = Order.OLDEST,
+    fail_on_regression: FailOnRegression = False,
+    allow_hub: AllowHub = False,
+    log_json: LogJson = False,
+    engine: Engine = None,
+) -> None:
+    """Evaluate old checkpoints, oldest first."""
+    configure_logging(json_lines=log_json)
+    options = Options(
+        path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
+        allow_hub, engine, log_json,
+    )  # fmt: skip
+    settings = settings_from(options, order=order)
+    find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
+    session = _supervise(settings, Until(once=True), find_tasks)
+    showing.print_summary(settings.place.reports)
+    _exit_for(session, fail_on_regression)
+
+
+@app.command()
+def status(
+    path: PathArgument,
+    as_json: AsJson = False,
+    base_model: BaseModel = None,
+    device: Device = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
+    suite: SuiteOption = None,
+    weights_dir: WeightsDir = None,
+    reports_dir: ReportsDir = None,
+    decoding: DecodingOption = DecodingChoice.GREEDY,
+    max_new_tokens: MaxNewTokens = None,
+) -> None:
+    """Show what is pending, what is running, and how every checkpoint ended."""
+    configure_logging()
+    options = Options(
+        path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens
+    )  # fmt: skip
+    showing.print_status(settings_from(options, order=Order.NEWEST, needs_model=False), as_json=as_json)
+
+
+@app.command()
+def compare(
+    path: PathArgument,
+    a: Annotated[str, typer.Argument(metavar="A", help="A step (250), base, or a version (0.1.0).")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What is compared with A.")],
+    as_json: AsJson = False,
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 3 when B breaks a case that A passed.")
+    ] = False,
+    base_model: BaseModel = None,
+    device: Device = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
+    suite: SuiteOption = None,
+    weights_dir: WeightsDir = None,
+    reports_dir: ReportsDir = None,
+) -> None:
+    """Compare two checkpoints, or two versions of the expert, from their reports."""
+    configure_logging()
+    options = Options(path, base_model, device, dtype.value, suite, weights_dir, reports_dir)
+    broken = showing.print_comparison(options.place().reports, a, b, as_json=as_json)
+    if broken and fail_on_regression:
+        raise typer.Exit(EXIT_REGRESSION)
+
+
+@app.command()
+def health(
+    path: PathArgument,
+    max_age: Annotated[float, typer.Option(min=1, help="Seconds since the evaluator last said it is alive.")] = (
+        FRESH_SECONDS
+    ),
+    weights_dir: WeightsDir = None,
+    reports_dir: ReportsDir = None,
+) -> None:
+    """Exit with 0 when this machine's evaluator of PATH is alive, else with 1. Made for container health checks."""
+    configure_logging()
+    place = Options(path, weights_dir=weights_dir, reports_dir=reports_dir).place()
+    if not showing.print_health(place.reports, max_age):
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _supervise(settings: EvaluatorSettings, until: Until, find_tasks: FindTasks | None = None) -> Session:
+    """Run a supervisor; the first SIGINT or SIGTERM ends it in order, the second by the handlers that were there."""
+    supervisor = Supervisor(settings, find_tasks=find_tasks)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(number: int, frame: object) -> None:
+        restore()
+        supervisor.stop()
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        return supervisor.run(until)
+    finally:
+        restore()
+        sys.stdout.flush()
+
+
+def _exit_for(session: Session, fail_on_regression: bool) -> None:
+    if fail_on_regression and session.newest and session.newest.newly_broken:
+        raise typer.Exit(EXIT_REGRESSION)
+
+
+def main() -> None:
+    run_app(app, "sidestep-evaluator")

@@ -1,0 +1,114 @@
+"""Which old checkpoints an explicit rerun evaluates, and when a checkpoint without a marker may be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from evaluator.watching.order import ordered
+from evaluator.watching.scan import Candidate, checkpoint_steps, scan
+from evaluator.working.planning import Conditions, Task
+from evaluator.working.settings import EvaluatorSettings
+from evaluator.working.supervisor import FindTasks
+from shared.checkpoint import IncompleteCheckpoint, check_complete, describe_files, read_trainer_state
+from shared.errors import ConfigError, WeightsFolderError
+from shared.layout import ModelFolder
+from shared.logs import get_logger
+from shared.marker import Marker
+
+log = get_logger("evaluator")
+
+
+def rerun_tasks(
+    settings: EvaluatorSettings, checkpoints: str | None, *, force: bool, accept_unmarked: bool
+) -> FindTasks:
+    """What a rerun has to do, as a function of what is done already.
+
+    Raises WeightsFolderError when there is no weights folder or no checkpoint to run, ConfigError when ``checkpoints``
+    is no list of steps.
+    """
+    root = settings.place.root
+    if not root.is_dir():
+        raise WeightsFolderError(f"{root} does not exist", hint="give the folder of an expert that has been trained")
+    steps = parse_steps(checkpoints)
+    published = scan(settings.place)
+    unmarked = _unmarked(settings, {(each.model_folder, each.step) for each in published}, steps)
+    if accept_unmarked:
+        published += _accepted(settings, unmarked)
+    candidates = [each for each in published if steps is None or each.step in steps]
+    _require_all(settings, candidates, steps, [] if accept_unmarked else unmarked)
+
+    def find_tasks(conditions: Conditions, done: Collection[str]) -> list[Task]:
+        tasks = [conditions.task(each, forced=force) for each in ordered(candidates, settings.order)]
+        return [task for task in tasks if task.forced or task.identity.id not in done]
+
+    return find_tasks
+
+
+def parse_steps(checkpoints: str | None) -> set[int] | None:
+    """Steps from ``250,500`` (``checkpoint-250`` works too); None means all. Raises ConfigError."""
+    if checkpoints is None:
+        return None
+    parts = [part.strip().removeprefix("checkpoint-") for part in checkpoints.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--checkpoints {checkpoints!r} is no list of steps", hint="write it like 250,500")
+    return {int(part) for part in parts}
+
+
+def _unmarked(
+    settings: EvaluatorSettings, published: Collection[tuple[str, int]], steps: set[int] | None
+) -> list[tuple[ModelFolder, int]]:
+    return [
+        (model, step)
+        for model in settings.place.model_folders()
+        for step in checkpoint_steps(model)
+        if (model.root.name, step) not in published and (steps is None or step in steps)
+    ]
+
+
+def _accepted(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:
+    """Candidates for checkpoints that nobody marked but that are provably complete; the others are named and left."""
+    accepted = []
+    for model, step in unmarked:
+        folder = model.checkpoint(step)
+        try:
+            check_complete(folder)
+            marker = _marker_for(settings, model, step)
+        except (IncompleteCheckpoint, OSError) as error:
+            log.error("%s is not evaluated: %s", folder, error)
+            continue
+        accepted.append(Candidate(model.root.name, step, marker.manifest_hash, (folder,), marker))
+    return accepted
+
+
+def _marker_for(settings: EvaluatorSettings, model: ModelFolder, step: int) -> Marker:
+    """What a publisher would have said, as far as the folder tells; it is not written anywhere."""
+    state = read_trainer_state(model.checkpoint(step))
+    return Marker(
+        run_id="unmarked",
+        step=step,
+        expert_name=settings.expert_name,
+        expert_version=settings.expert_version,
+        base_model=settings.engine.base_model,
+        files=describe_files(model.checkpoint(step)),
+        train_loss=state.train_loss,
+        learning_rate=state.learning_rate,
+    )
+
+
+def _require_all(
+    settings: EvaluatorSettings,
+    candidates: Sequence[Candidate],
+    steps: set[int] | None,
+    left_out: Sequence[tuple[ModelFolder, int]],
+) -> None:
+    """Refuse a rerun that would silently leave out what was asked for."""
+    missing = sorted((steps or set()) - {each.step for each in candidates})
+    without_marker = sorted({step for _, step in left_out})
+    if not candidates or missing:
+        what = f"checkpoint {', '.join(map(str, missing))}" if missing else "no published checkpoint"
+        hint = "`sidestep-evaluator status` lists what is there"
+        if without_marker:
+            hint = f"without a marker: {', '.join(map(str, without_marker))}; take them with --accept-unmarked"
+        raise WeightsFolderError(f"{settings.place.root}: {what} {'not found' if missing else 'found'}", hint=hint)
+    if without_marker:
+        log.warning("left out, without a marker: %s (take them with --accept-unmarked)", without_marker)

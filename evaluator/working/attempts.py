@@ -1,0 +1,90 @@
+"""What is kept of an evaluation until it is committed: finished cases, and how often it failed.
+
+    training_reports/.attempts/<outcome id>/
+      cases-<uuid>.jsonl     one finished case a line, appended as they come
+      failure-<uuid>.json    one file for each failed attempt
+
+A restart reads the finished cases and goes on with the others. Each evaluator appends to a file of its own, so a
+line torn by a crash costs that line and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import TypeAdapter, ValidationError
+
+from evaluator.results import CaseResult, Identity
+from shared.durable import replace_file, to_json, to_json_line
+from shared.layout import ReportsFolder
+
+MAX_ATTEMPTS = 3
+
+_case_results: TypeAdapter[CaseResult] = TypeAdapter(CaseResult)
+
+
+class Attempt:
+    """One evaluator's hand on one outcome; a context manager that keeps the results file open.
+
+    ``fresh`` forgets what earlier attempts finished (a forced rerun).
+    """
+
+    def __init__(self, reports: ReportsFolder, identity: Identity, *, fresh: bool = False) -> None:
+        self._folder = reports.attempts / identity.id
+        if fresh:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.finished: dict[str, CaseResult] = _read_results(self._folder)
+        self._file = -1
+
+    def __enter__(self) -> Attempt:
+        path = self._folder / f"cases-{uuid.uuid4().hex}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def add(self, result: CaseResult) -> None:
+        """Keep one finished case; the first result of a case stands. Raises OSError when the disk is full."""
+        self.finished.setdefault(result.id, result)
+        line = memoryview(to_json_line(_case_results.dump_python(result)))
+        while line:
+            line = line[os.write(self._file, line) :]
+
+    def record_failure(self, reason: str) -> int:
+        """Count a failed attempt durably; returns how many there are now."""
+        replace_file(self._folder / f"failure-{uuid.uuid4().hex}.json", to_json({"reason": reason}))
+        return self.failures
+
+    @property
+    def failures(self) -> int:
+        return sum(1 for _ in self._folder.glob("failure-*.json"))
+
+    def forget(self) -> None:
+        """Delete everything: the outcome is committed."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):
+            self._folder.parent.rmdir()  # succeeds only when it is empty
+
+
+def finished_cases(reports: ReportsFolder, identity: Identity) -> int:
+    """How many cases of an evaluation in progress are finished."""
+    return len(_read_results(reports.attempts / identity.id))
+
+
+def _read_results(folder: Path) -> dict[str, CaseResult]:
+    results: dict[str, CaseResult] = {}
+    for path in sorted(folder.glob("cases-*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            with suppress(ValidationError):  # torn by a crash
+                result = _case_results.validate_json(line)
+                results.setdefault(result.id, result)
+    return results

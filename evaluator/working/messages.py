@@ -1,0 +1,116 @@
+"""What supervisor and worker say to each other: one JSON document a line, over the worker's own pipes.
+
+JSON and not pickle: the worker reads files from strangers, and the supervisor must not trust what it turns into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, TypeAdapter
+
+from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
+from evaluator.results import CaseResult
+from shared.durable import to_json_line
+from shared.marker import FileEntry
+
+
+@dataclass(frozen=True)
+class Start:
+    """First line: which engine to build (``module:function``) and how."""
+
+    factory: str
+    settings: EngineSettings
+    log_json: bool = False
+    kind: Literal["start"] = "start"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Evaluate one checkpoint, or the base model when ``files`` is None.
+
+    ``sources`` are the folders the files may be read from, best first. ``done`` are the ids of cases already answered.
+    """
+
+    label: str
+    sources: tuple[Path, ...]
+    files: tuple[FileEntry, ...] | None
+    suite_path: Path
+    suite_sha256: str
+    decoding: Decoding
+    done: tuple[str, ...] = ()
+    kind: Literal["assignment"] = "assignment"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The base model is resident."""
+
+    info: EngineInfo
+    kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True)
+class CaseDone:
+    """One case is answered and scored."""
+
+    result: CaseResult
+    kind: Literal["case"] = "case"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The worker is alive and this far: what it is doing, tokens produced so far."""
+
+    doing: str
+    tokens: int = 0
+    kind: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All cases of the assignment are answered."""
+
+    attach_seconds: float
+    generate_seconds: float
+    kind: Literal["finished"] = "finished"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The assignment (or the start) failed.
+
+    ``verdict``: ``rejected`` and ``vanished`` are outcomes; ``attempt`` is a failed attempt that may be repeated;
+    ``fatal`` means that no checkpoint can be evaluated until somebody changes something (no base model, say).
+    """
+
+    verdict: Literal["rejected", "vanished", "attempt", "fatal"]
+    message: str
+    hint: str | None = None
+    kind: Literal["failed"] = "failed"
+
+
+Event = Ready | CaseDone | Progress | Finished | Failed
+Command = Start | Assignment
+
+_events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")])
+_commands: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Discriminator("kind")])
+
+
+def encode(message: Event | Command) -> bytes:
+    """One line. Lone surrogates, which a broken tokenizer can produce, are replaced."""
+    adapter: TypeAdapter[Event] | TypeAdapter[Command] = (
+        _commands if isinstance(message, (Start, Assignment)) else _events
+    )
+    return to_json_line(adapter.dump_python(message))  # type: ignore[arg-type]
+
+
+def decode_event(line: bytes) -> Event:
+    """Raises ValueError (pydantic's) for anything that is no event."""
+    return _events.validate_json(line)
+
+
+def decode_command(line: bytes) -> Command:
+    return _commands.validate_json(line)

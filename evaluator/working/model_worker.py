@@ -1,0 +1,110 @@
+"""A worker that is there when needed: started on demand, watched for silence, replaced when it dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from evaluator.engine.protocol import EngineInfo
+from evaluator.watching.watch import Wakeup, wait_for_any
+from evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
+from evaluator.working.worker_process import WorkerProcess
+from shared.errors import BaseModelError, EngineError
+from shared.logs import get_logger
+
+log = get_logger("evaluator.worker")
+
+TICK_SECONDS = 1.0
+
+
+class StopRequested(Exception):
+    """The evaluator was asked to stop while the worker was busy."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the waiting supervisor reacts to besides the worker."""
+
+    wakeup: Wakeup
+    should_stop: Callable[[], bool]
+    tick: Callable[[], None]  # called at least once a second while waiting
+
+
+class ModelWorker:
+    """One worker process at a time. ``stall_seconds``: silence after which a worker counts as hung and is killed."""
+
+    def __init__(self, start: Start, surroundings: Surroundings, stall_seconds: float) -> None:
+        self._start = start
+        self._around = surroundings
+        self._stall_seconds = stall_seconds
+        self._process: WorkerProcess | None = None
+        self._info: EngineInfo | None = None
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """The engine's description while a worker is there."""
+        return self._info
+
+    def ready(self) -> EngineInfo:
+        """The engine's description, starting a worker where there is none.
+
+        Raises BaseModelError when no worker can ever start as things are, EngineError when this one did not.
+        """
+        if self._process and self._info and self._process.alive:
+            return self._info
+        self.close()
+        self._process = WorkerProcess()
+        self._process.send(self._start)
+        for event in self._events():
+            if isinstance(event, Ready):
+                self._info = event.info
+                return event.info
+            if isinstance(event, Failed):
+                self.close()
+                if event.verdict == "fatal":
+                    raise BaseModelError(event.message, hint=event.hint)
+                raise EngineError(event.message, hint=event.hint)
+        raise AssertionError("the stream of events ends with an exception")
+
+    def run(
+        self, assignment: Assignment, on_case: Callable[[CaseDone], None], on_progress: Callable[[Progress], None]
+    ) -> Finished | Failed:
+        """Have one checkpoint evaluated. Raises EngineError when the worker dies or hangs, StopRequested on a stop."""
+        self.ready()
+        assert self._process is not None
+        self._process.send(assignment)
+        for event in self._events():
+            if isinstance(event, CaseDone):
+                on_case(event)
+            elif isinstance(event, Progress):
+                on_progress(event)
+            elif isinstance(event, (Finished, Failed)):
+                return event
+        raise AssertionError("the stream of events ends with an exception")
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing; what it finished is already kept."""
+        if self._process:
+            self._process.kill()
+        self._process, self._info = None, None
+
+    def _events(self) -> Iterator[Event]:
+        assert self._process is not None
+        heard = time.monotonic()
+        while True:
+            if self._around.should_stop():
+                raise StopRequested
+            events = self._process.receive()
+            if events is None:
+                how = self._process.exit_description()
+                self.close()
+                raise EngineError(f"the worker died ({how})")
+            yield from events
+            if events:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > self._stall_seconds:
+                self.close()
+                raise EngineError(f"the worker made no progress for {self._stall_seconds:.0f} s and was killed")
+            self._around.tick()
+            wait_for_any(self._around.wakeup, (self._process.events,), TICK_SECONDS)

@@ -1,0 +1,38 @@
+"""Everything an evaluator is told, in one place, validated before any work starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evaluator.engine.protocol import Decoding, EngineSettings
+from evaluator.watching.order import Order
+from shared.manifest import Manifest
+from shared.place import Place
+
+DEFAULT_ENGINE = "evaluator.engine.transformers_engine:create"
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """One evaluator's settings. Times in seconds."""
+
+    place: Place
+    engine: EngineSettings
+    suite_path: Path  # need not exist: then there is nothing to test
+    decoding: Decoding = field(default_factory=Decoding)
+    manifest: Manifest | None = None
+    order: Order = Order.NEWEST
+    poll_seconds: float = 5.0  # the promise behind the file system events
+    stall_seconds: float = 600.0  # silence after which a worker counts as hung
+    retry_seconds: float = 5.0  # pause before a failed attempt is repeated
+    engine_factory: str = DEFAULT_ENGINE
+    log_json: bool = False
+
+    @property
+    def expert_name(self) -> str:
+        return self.manifest.name if self.manifest else self.place.root.name
+
+    @property
+    def expert_version(self) -> str:
+        return self.manifest.version if self.manifest else "unknown"

@@ -1,0 +1,203 @@
+"""The worker process: holds the model, evaluates what it is assigned, and is expendable.
+
+    python -m evaluator.working.worker      (started by the supervisor only)
+
+Commands come as lines on standard input, events go as lines to what was standard output; anything a library prints
+goes to standard error. When the supervisor dies, the kernel and the closed pipe both end this process. After an
+unexpected error it reports and exits: a fresh process is cheaper than a poisoned one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from evaluator.engine.protocol import Answer, Engine, EngineSettings, Request
+from evaluator.suite.case import Suite
+from evaluator.suite.loading import load_suite
+from evaluator.suite.scoring import score_answer
+from evaluator.working.messages import (
+    Assignment,
+    CaseDone,
+    Event,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Start,
+    decode_command,
+    encode,
+)
+from evaluator.working.process_priority import die_with_parent, yield_cpu
+from evaluator.working.verify import verified_sources
+from shared.errors import (
+    BaseModelError,
+    CheckpointRejected,
+    CheckpointVanished,
+    ConfigError,
+    EngineError,
+    SidestepError,
+)
+from shared.logs import configure_logging, get_logger
+
+PROGRESS_SECONDS = 1.0
+
+log = get_logger("evaluator.worker")
+
+
+class Worker:
+    """Evaluates one assignment after another with a resident engine."""
+
+    def __init__(self, engine: Engine, send: Callable[[Event], None]) -> None:
+        self._engine = engine
+        self._send = send
+        self._suite: Suite | None = None
+
+    def evaluate(self, assignment: Assignment) -> None:
+        """Answer and score every case that is not done yet. Raises what ``failure_of`` understands."""
+        suite = self._suite_of(assignment)
+        begin = time.monotonic()
+        self._send(Progress("loading"))
+        self._attach(assignment)
+        attached = time.monotonic()
+        try:
+            self._answer(assignment, suite)
+        finally:
+            self._engine.detach()
+        self._send(Finished(attached - begin, time.monotonic() - attached))
+
+    def _suite_of(self, assignment: Assignment) -> Suite:
+        if self._suite is None or self._suite.sha256 != assignment.suite_sha256:
+            self._suite = load_suite(assignment.suite_path)
+        if self._suite.sha256 != assignment.suite_sha256:
+            raise EngineError(f"{assignment.suite_path} changed between planning and evaluation")
+        return self._suite
+
+    def _attach(self, assignment: Assignment) -> None:
+        if assignment.files is None:
+            return
+        for folder in verified_sources(assignment.sources, assignment.files):
+            try:
+                self._engine.attach(folder)
+            except CheckpointVanished:
+                continue  # rotated away while loading; the next source may still have it
+            return
+
+    def _answer(self, assignment: Assignment, suite: Suite) -> None:
+        cases = {case.id: case for case in suite.cases}
+        requests = [Request(case.id, case.messages, case.max_new_tokens) for case in suite.cases]
+        reported = 0.0
+
+        def on_answer(answer: Answer) -> None:
+            self._send(CaseDone(score_answer(cases[answer.case_id], answer)))
+
+        def between_steps(tokens: int) -> None:
+            nonlocal reported
+            now = time.monotonic()
+            if now - reported >= PROGRESS_SECONDS:
+                reported = now
+                self._send(Progress("answering", tokens))
+
+        todo = [request for request in requests if request.case_id not in set(assignment.done)]
+        self._engine.answer(todo, assignment.decoding, on_answer, between_steps)
+
+
+def failure_of(error: SidestepError) -> Failed:
+    """Which kind of failure an error is. Pure."""
+    if isinstance(error, CheckpointRejected):
+        return Failed("rejected", error.message, error.hint)
+    if isinstance(error, CheckpointVanished):
+        return Failed("vanished", error.message, error.hint)
+    if isinstance(error, (BaseModelError, ConfigError)):
+        return Failed("fatal", error.message, error.hint)
+    return Failed("attempt", error.message, error.hint)
+
+
+def runs_on_cpu(device: str) -> bool:
+    """Whether this device setting means the CPU here; decided before torch is loaded."""
+    return device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists())
+
+
+def create_engine(factory: str, settings: EngineSettings) -> Engine:
+    """Build an engine from ``module:function``."""
+    module, _, function = factory.partition(":")
+    return cast(Engine, getattr(importlib.import_module(module), function)(settings))
+
+
+def main() -> None:
+    """Serve commands until standard input closes."""
+    die_with_parent(os.getppid())
+    commands, send = _connect()
+    start = decode_command(commands.readline())
+    if not isinstance(start, Start):
+        raise SystemExit("the first command must be a start")
+    configure_logging(json_lines=start.log_json)
+    send(Progress("loading the base model"))
+    inbox: queue.Queue[Assignment] = queue.Queue()
+    threading.Thread(target=_read_commands, args=(commands, inbox), daemon=True).start()
+    _guarded(lambda: _serve(start, inbox, send), send)
+
+
+def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event], None]) -> None:
+    if runs_on_cpu(start.settings.device):
+        log.info("the evaluator's worker runs with %s: training has the CPU first", yield_cpu())
+    try:
+        engine = create_engine(start.factory, start.settings)
+    except SidestepError as error:
+        send(failure_of(error))
+        return
+    send(Ready(engine.info))
+    worker = Worker(engine, send)
+    while True:
+        assignment = inbox.get()
+        try:
+            worker.evaluate(assignment)
+        except SidestepError as error:
+            send(failure_of(error))
+
+
+def _guarded(serve: Callable[[], None], send: Callable[[Event], None]) -> None:
+    """An unexpected error is told to the supervisor, logged with its traceback, and ends the process."""
+    try:
+        serve()
+    except Exception as error:
+        log.exception("unexpected error in the worker")
+        last = traceback.format_exception_only(error)[-1].strip()
+        send(Failed("attempt", f"unexpected error: {last}"))
+        sys.exit(1)
+
+
+def _connect() -> tuple[BinaryIO, Callable[[Event], None]]:
+    """Take the pipes for ourselves, and point standard output at standard error for everybody else."""
+    commands = os.fdopen(os.dup(0), "rb")
+    events = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    lock = threading.Lock()
+
+    def send(event: Event) -> None:
+        with lock:
+            events.write(encode(event))
+
+    return commands, send
+
+
+def _read_commands(commands: BinaryIO, inbox: queue.Queue[Assignment]) -> None:
+    for line in commands:
+        command = decode_command(line)
+        if isinstance(command, Assignment):
+            inbox.put(command)
+    os._exit(0)  # the supervisor is gone, whatever the main thread is doing
+
+
+if __name__ == "__main__":
+    main()

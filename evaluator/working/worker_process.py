@@ -1,0 +1,87 @@
+"""The supervisor's end of a worker: start it, send to it, hear from it, kill it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import IO, cast
+
+from pydantic import ValidationError
+
+from evaluator.working.messages import Command, Event, decode_event, encode
+from shared.logs import get_logger
+
+log = get_logger("evaluator.worker")
+
+KILL_SECONDS = 10.0
+
+
+class WorkerProcess:
+    """A worker in a process and session of its own, so that a Ctrl-C meant for the supervisor does not reach it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "evaluator.working.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._partial = b""
+        os.set_blocking(self.events.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def events(self) -> IO[bytes]:
+        """What becomes readable when the worker says something, or dies."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, command: Command) -> None:
+        """Without effect on a dead worker: its closed pipe is noticed by ``receive``."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(encode(command))
+
+    def receive(self) -> list[Event] | None:
+        """Everything said since the last call, without waiting; None once the worker has closed its pipe."""
+        events: list[Event] = []
+        while True:
+            chunk = cast("bytes | None", self.events.read(1 << 16))  # None: nothing to read right now
+            if chunk is None:
+                return events
+            if not chunk:
+                return events or None
+            *lines, self._partial = (self._partial + chunk).split(b"\n")
+            events += [event for line in lines if (event := _decoded(line))]
+
+    def kill(self) -> None:
+        """End the worker now and wait until it is gone."""
+        self._process.kill()
+        self._process.wait(KILL_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def exit_description(self) -> str:
+        """How the process ended, in words. Waits for its end."""
+        code = self._process.wait(KILL_SECONDS)
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _decoded(line: bytes) -> Event | None:
+    try:
+        return decode_event(line)
+    except ValidationError:
+        log.error("the worker said something that is no event: %.200r", line)
+        return None

@@ -1,0 +1,76 @@
+"""The command ``sidestep``: co-launch of trainer and evaluator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.commands import EXIT_USAGE, run_app
+from shared.launch import CoLaunch, python_command
+from shared.layout import ExpertFolder
+from shared.logs import configure_logging, get_logger
+from shared.manifest import expert_manifest
+
+log = get_logger("sidestep")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune an expert and evaluate every checkpoint beside the training, which never waits for it.",
+)
+
+
+@app.callback()
+def _sidestep() -> None:
+    """Fine-tune an expert and evaluate every checkpoint beside the training, which never waits for it."""
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="All other options go to the trainer (--max-steps, --save-steps, --set …): see `sidestep-trainer --help`.",
+)
+def up(
+    context: typer.Context,
+    expert: Annotated[Path, typer.Argument(metavar="EXPERT_DIR", help="Folder with manifest.json.")],
+    base_model: Annotated[
+        str | None, typer.Option(help="Where the base model is; default: SIDESTEP_BASE_MODEL, then the manifest.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; for both processes.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Evaluation in auto, float32, bfloat16 or float16.")] = "auto",
+    suite: Annotated[Path | None, typer.Option(help="Test cases; default: EXPERT_DIR/tests/test_cases.json.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Weights folder; default: EXPERT_DIR/weights.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 3 when the last checkpoint broke a case.")
+    ] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
+) -> None:
+    """Train EXPERT_DIR and evaluate its checkpoints at the same time; ends when every checkpoint has its report."""
+    configure_logging(json_lines=log_json)
+    expert_manifest(ExpertFolder(expert))  # a wrong folder is one error here, not one from each process
+    both = ["--device", device, *_option("--base-model", base_model), *(["--log-json"] if log_json else [])]
+    trainer = [str(expert), *both, *_option("--output-dir", output_dir), *context.args]
+    evaluator = [
+        *("watch", str(expert), "--drain-on-stdin-close", "--dtype", dtype, *both),
+        *_option("--weights-dir", output_dir),
+        *_option("--suite", suite),
+        *_option("--max-new-tokens", max_new_tokens),
+        *(["--fail-on-regression"] if fail_on_regression else []),
+    ]
+    ended = CoLaunch(python_command("trainer", *trainer), python_command("evaluator", *evaluator)).run()
+    raise typer.Exit(EXIT_USAGE if ended.trainer == EXIT_USAGE else ended.exit_code)
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]
+
+
+def main() -> None:
+    run_app(app, "sidestep")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""An engine that answers from a table: a real implementation of the protocol, without a model.
+
+Its behaviour comes from the JSON file that SIDESTEP_FAKE_ENGINE names, read anew for every checkpoint:
+    {"answers": {"<step or base>": {"<case id>": "text"}},  default: the step
+     "hold_after": {"<step or base>": N},      wait after N answers until the file HOLD is deleted
+     "die": ["<step>", ...],                   kill the process at the first answer
+     "fail": {"<step>": "rejected|vanished|attempt|bug"},
+     "log": "path"}                            one line for each answered case
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluator.engine.protocol import (
+    Answer,
+    BetweenSteps,
+    Decoding,
+    EngineInfo,
+    EngineSettings,
+    OnAnswer,
+    Request,
+)
+from shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
+
+SCRIPT_VARIABLE = "SIDESTEP_FAKE_ENGINE"
+
+
+class FakeEngine:
+    def __init__(self, settings: EngineSettings) -> None:
+        if settings.base_model.endswith("broken"):
+            raise BaseModelError(f"{settings.base_model} cannot be loaded")
+        self.info = EngineInfo(settings.base_model, "f" * 64, "cpu", "float32", {"fake": "1"})
+        self._attached = "base"
+
+    def attach(self, folder: Path) -> None:
+        step = str(json.loads((folder / "trainer_state.json").read_text())["global_step"])
+        failure = _script().get("fail", {}).get(step)
+        if failure == "rejected":
+            raise CheckpointRejected("the table says so")
+        if failure == "vanished":
+            raise CheckpointVanished("the table says so")
+        if failure == "attempt":
+            raise EngineError("the table says so")
+        if failure == "bug":
+            raise RuntimeError("the table says so")
+        self._attached = step
+
+    def detach(self) -> None:
+        self._attached = "base"
+
+    def answer(
+        self, requests: Sequence[Request], decoding: Decoding, on_answer: OnAnswer, between_steps: BetweenSteps
+    ) -> None:
+        script = _script()
+        answers = script.get("answers", {}).get(self._attached, {})
+        hold_after = script.get("hold_after", {}).get(self._attached)
+        for number, request in enumerate(requests):
+            between_steps(number)
+            if self._attached in script.get("die", []):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if number == hold_after:
+                _hold(Path(script["hold"]), between_steps, number)
+            _log(script, f"{self._attached} {request.case_id}")
+            text = answers.get(request.case_id, self._attached)
+            on_answer(Answer(request.case_id, text, 3, len(text.split()), "stop", 0.001))
+
+
+def create(settings: EngineSettings) -> FakeEngine:
+    return FakeEngine(settings)
+
+
+def _script() -> dict[str, Any]:
+    path = os.environ.get(SCRIPT_VARIABLE)
+    loaded: dict[str, Any] = json.loads(Path(path).read_text()) if path else {}
+    return loaded
+
+
+def _hold(path: Path, between_steps: BetweenSteps, number: int) -> None:
+    """Stay in the middle of an evaluation until ``path`` is deleted."""
+    while path.exists():
+        threading.Event().wait(0.02)
+        if not path.name.endswith(".silent"):
+            between_steps(number)
+
+
+def _log(script: dict[str, Any], line: str) -> None:
+    if "log" in script:
+        with Path(script["log"]).open("a") as file:
+            file.write(line + "\n")

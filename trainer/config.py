@@ -1,0 +1,264 @@
+"""What a training is told: every field of the host's contract, with unit and default, validated where it lives."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from shared.errors import ConfigError
+
+AdapterType = Literal["lora", "dora", "ia3", "lokr"]
+Quantization = Literal["int4", "int8", "none"]
+Strategy = Literal["no", "steps", "epoch"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training. ``None`` means: not given, take the library's or the method's own default."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", protected_namespaces=())
+
+    # What and where
+    base_model_name: str
+    """Base model as the manifest names it: hub id or path; its last part names the folder below output_dir."""
+    output_dir: Path
+    """Weights folder of the expert; checkpoints go to output_dir/<model-dir>/checkpoint-<step>."""
+    dataset_path: str
+    """Training data: a local file or folder, or a hub id, optionally name::split::config."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    quantization: Quantization = "none"
+    """Precision of the frozen base weights: int4, int8 or none."""
+    method: Literal["sft", "dpo"] = "sft"
+    """Training objective."""
+    base_model_path: str | None = None
+    """Where the base model is on this machine, when base_model_name is not it (--base-model)."""
+    expert_name: str = "unknown"
+    """Name from the manifest; goes into markers and reports."""
+    expert_version: str = "unknown"
+    """Version from the manifest."""
+    allow_unquantized: bool = False
+    """Train without quantization where the device cannot quantize; this changes results."""
+
+    # Adapter
+    adapter_type: AdapterType = "lora"
+    """Kind of adapter."""
+    target_modules: tuple[str, ...] = ()
+    """Names of the linear layers that get an adapter."""
+    rank: int | None = None
+    """Rank of the adapter; required except for ia3, which has none."""
+    alpha: float | None = None
+    """Scaling numerator of the adapter; required except for ia3."""
+    dropout: float = 0.0
+    """Dropout on the adapter's input (lora, dora) or its rank dimension (lokr), 0..1."""
+    feedforward_modules: tuple[str, ...] | None = None
+    """ia3 only: which target modules scale their input instead of their output."""
+    soft_prompts: tuple[Any, ...] = ()
+    """Soft prompts to train beside the adapter."""
+
+    # Length of training
+    epochs: float = 1.0
+    """Passes over the data; may be fractional."""
+    max_steps: int | None = None
+    """Optimizer steps; overrides epochs."""
+    batch_size: int = 1
+    """Rows per device and forward pass."""
+    gradient_accumulation_steps: int = 1
+    """Forward passes per optimizer step."""
+    learning_rate: float = 2e-4
+    """Peak learning rate."""
+    lr_scheduler: str = "linear"
+    """Schedule by its transformers name."""
+    lr_scheduler_kwargs: dict[str, Any] | None = None
+    """Arguments of the schedule."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up; when 0, warmup_ratio counts."""
+    warmup_ratio: float = 0.0
+    """Part of all steps spent on warm-up, 0..1."""
+    optim: str = "adamw_torch"
+    """Optimizer by its transformers name."""
+    seed: int = 42
+    """Seed of data order, dropout and adapter initialisation."""
+
+    # Data
+    validation_path: str | None = None
+    """Validation data; without it, and with evaluation on, a part of the training data is split off."""
+    test_path: str | None = None
+    """Test data; its loss is computed once, at the end."""
+    format: str | None = None
+    """File format of dataset_path (json, jsonl, csv, parquet) where its suffix does not tell."""
+    text_field: str | None = None
+    """Column that holds the whole conversation as text."""
+    field_mapping: dict[str, str] | None = None
+    """Which column plays which role: {"instruction": "question", "output": "sql"}."""
+    prompt_template: str | None = None
+    """Template for models without a chat template: chatml, alpaca, qwen3, llama, mistral, phi or deepseek."""
+    max_seq_length: int = 1024
+    """Longest row in tokens; longer ones are cut at the end."""
+    validation_rows: int = 200
+    """At most this many rows are split off for validation (10 % otherwise), so that evaluation stays affordable."""
+    packing: bool = False
+    """Several rows in one sequence; needs flash attention to keep them apart."""
+    group_by_length: bool = False
+    """Batches of rows of like length."""
+    streaming: bool = False
+    """Read the data as it is needed instead of loading it."""
+    max_in_memory_samples: int | None = None
+    """Streaming only: rows kept for shuffling."""
+    use_pretokenized: bool = False
+    """dataset_path is a folder that datasets' save_to_disk wrote, already tokenized."""
+    pretokenized_cache: str | None = None
+    """Folder for the tokenized data, written at first use."""
+    dataset_type: Literal["single", "huggingface", "multi_task"] = "single"
+    """One data set, a hub data set, or several tasks."""
+    multi_task_config: dict[str, Any] | None = None
+    """Tasks, weights and validation of a multi_task data set."""
+    dataloader_num_workers: int = 0
+    """Processes that load data."""
+    dataloader_pin_memory: bool = True
+    """Page-locked host memory for faster copies to a GPU."""
+    dataloader_prefetch_factor: int | None = None
+    """Batches each loading process prepares ahead; without effect when dataloader_num_workers is 0."""
+    dataloader_persistent_workers: bool = False
+    """Keep the loading processes between epochs; without effect when dataloader_num_workers is 0."""
+
+    # Precision and speed
+    fp16: bool = False
+    """Train in float16 (CUDA only)."""
+    bf16: bool = False
+    """Train in bfloat16 where the device computes it fast."""
+    use_tf32: bool = False
+    """TensorFloat-32 for float32 products (CUDA, Ampere or newer)."""
+    use_sdpa: bool = True
+    """PyTorch's fused attention; false takes the plain one."""
+    flash_attention_2: bool = False
+    """The flash-attn package's attention (CUDA only)."""
+    memory_efficient_attention: bool = False
+    """Memory-efficient attention; part of PyTorch's fused attention."""
+    gradient_checkpointing: bool | Literal["selective"] = False
+    """Recompute activations in the backward pass: all layers, or attention blocks only ("selective")."""
+    gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    """Arguments of torch.utils.checkpoint."""
+    activation_checkpointing: Literal["none", "attention_only", "full"] | None = None
+    """Other spelling of gradient_checkpointing; attention_only means "selective"."""
+    torch_compile: bool = False
+    """Compile the model (CUDA only)."""
+    torch_compile_backend: str | None = None
+    """Backend of torch.compile; with torch_compile."""
+    torch_compile_mode: str | None = None
+    """Mode of torch.compile; with torch_compile."""
+    use_cuda_graphs: bool = False
+    """CUDA graphs."""
+    cuda_graph_warmup_steps: int | None = None
+    """Steps before CUDA graphs are recorded; with use_cuda_graphs."""
+    use_unsloth: bool = False
+    """Train through Unsloth where it is installed and the device is a GPU."""
+
+    # Saving, evaluating, logging
+    save_strategy: Strategy = "steps"
+    """When checkpoints are saved."""
+    save_steps: int = 500
+    """Steps between checkpoints."""
+    save_total_limit: int | None = None
+    """Checkpoints kept on disk; rotated ones are evaluated nevertheless."""
+    evaluation_strategy: Strategy = "no"
+    """When the validation loss is computed."""
+    eval_steps: int | None = None
+    """Steps between validations; default: save_steps."""
+    load_best_model_at_end: bool = False
+    """Finish with the checkpoint of the best metric instead of the last one."""
+    metric_for_best_model: str | None = None
+    """Metric that decides which checkpoint is best; default: loss on the validation data."""
+    greater_is_better: bool | None = None
+    """Direction of that metric; default: by its name."""
+    logging_steps: int = 10
+    """Steps between log lines."""
+    resume_checkpoint: str | None = None
+    """Checkpoint folder to go on from; "latest" takes the newest complete one."""
+
+    @property
+    def base_model_location(self) -> str:
+        """Where to load the base model from."""
+        return self.base_model_path or self.base_model_name
+
+
+FIELD_NAMES = tuple(each.name for each in fields(TrainingConfig))
+REQUIRED = ("base_model_name", "output_dir", "dataset_path", "adapter_type", "epochs", "learning_rate", "batch_size",
+            "gradient_accumulation_steps", "lr_scheduler")  # fmt: skip
+
+_configs = TypeAdapter(TrainingConfig)
+
+
+def build_config(values: dict[str, Any], where: str) -> TrainingConfig:
+    """A validated configuration. Raises ConfigError that names ``where``, the field and what is wrong with it."""
+    missing = [name for name in REQUIRED if values.get(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{where}: the field '{missing[0]}' is missing", hint=f"add it; required are {', '.join(REQUIRED)}"
+        )
+    if values["adapter_type"] not in get_args(AdapterType):
+        raise ConfigError(
+            f"{where}: unknown adapter type {values['adapter_type']!r}",
+            hint=f"known are {', '.join(get_args(AdapterType))}",
+        )
+    try:
+        config = _configs.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigError(f"{where}: {name} = {first['input']!r} is wrong: {first['msg']}") from error
+    _check(config, where)
+    return config
+
+
+def _check(config: TrainingConfig, where: str) -> None:
+    """Contradictions between fields, and what this version refuses; each with its reason."""
+    for name in () if config.adapter_type == "ia3" else ("rank", "alpha"):
+        if getattr(config, name) is None:
+            raise ConfigError(f"{where}: the field '{name}' is missing", hint=f"{config.adapter_type} needs it")
+    if not config.target_modules:
+        raise ConfigError(
+            f"{where}: the field 'target_modules' is missing or empty", hint='name linear layers: ["q_proj"]'
+        )
+    if config.fp16 and config.bf16:
+        raise ConfigError(f"{where}: fp16 and bf16 are both true", hint="choose one")
+    if config.feedforward_modules and config.adapter_type != "ia3":
+        raise ConfigError(
+            f"{where}: feedforward_modules belongs to ia3, not to {config.adapter_type}", hint="remove it"
+        )
+    for positive in ("batch_size", "gradient_accumulation_steps", "save_steps", "logging_steps", "max_seq_length"):
+        if getattr(config, positive) < 1:
+            raise ConfigError(f"{where}: {positive} = {getattr(config, positive)} must be at least 1")
+    for name, given in _not_available(config).items():
+        if given:
+            raise ConfigError(
+                f"{where}: {name} is not available in this version", hint="remove it from the configuration"
+            )
+
+
+def _not_available(config: TrainingConfig) -> dict[str, bool]:
+    """Fields of the contract that are refused rather than read and dropped (issue: the whole trainer)."""
+    return {
+        'method "dpo"': config.method == "dpo",
+        "soft_prompts": bool(config.soft_prompts),
+        'dataset_type "multi_task"': config.dataset_type == "multi_task" or bool(config.multi_task_config),
+        "streaming": config.streaming or bool(config.max_in_memory_samples),
+        "use_pretokenized": config.use_pretokenized,
+        "pretokenized_cache": bool(config.pretokenized_cache),
+        "use_cuda_graphs": config.use_cuda_graphs,
+    }
+
+
+def with_overrides(config: TrainingConfig, overrides: dict[str, Any], where: str = "command line") -> TrainingConfig:
+    """The configuration with some fields replaced. Raises ConfigError that suggests near names for unknown ones."""
+    for name in overrides:
+        if name not in FIELD_NAMES:
+            near = difflib.get_close_matches(name, FIELD_NAMES, 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "docs/configuration.md lists all fields"
+            raise ConfigError(f"{where}: there is no field '{name}'", hint=hint)
+    current = {each: getattr(config, each) for each in FIELD_NAMES}
+    return build_config({**current, **overrides}, where)

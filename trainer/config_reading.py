@@ -1,0 +1,186 @@
+"""From what the host or a user hands over to a TrainingConfig: three shapes of input, one result.
+
+- the Rust host's configuration file, and the dictionary it passes to embedded Python (docs of both: contract)
+- an expert's folder with its manifest
+
+Comments (keys that start with ``_``) are ignored in silence, unknown keys with one warning that names them, null means
+absent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.durable import read_bounded
+from shared.errors import ConfigError, ManifestError
+from shared.layout import ExpertFolder
+from shared.logs import get_logger
+from shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
+from trainer.config import FIELD_NAMES, TrainingConfig, build_config
+
+log = get_logger("trainer")
+
+# Keys whose value is JSON text when the host embeds Python; seen inside `training` and at the top level.
+_JSON_TEXT = {
+    "gradient_checkpointing_json": "gradient_checkpointing",
+    "gradient_checkpointing_kwargs_json": "gradient_checkpointing_kwargs",
+    "lr_scheduler_kwargs_json": "lr_scheduler_kwargs",
+}
+_TOP_LEVEL = {
+    "base_model_name", "quantization", "dataset_path", "output_dir", "device", "training", "dataset", "expert_name",
+    "expert_version", "base_model", "validation_path", "test_path", "resume_checkpoint", "soft_prompts", "method",
+    *_JSON_TEXT,
+}  # fmt: skip
+# Keys of the manifest's dataset block, and what they are called here; None: information for people.
+_DATASET_KEYS = {
+    "path": "dataset_path", "type": "dataset_type", "validation": "validation_path", "test": "test_path",
+    "source": None, "preprocessing": None, "description": None, "split": None,
+}  # fmt: skip
+_DATASET_FIELDS = {
+    "format", "text_field", "field_mapping", "prompt_template", "streaming", "max_in_memory_samples",
+    "use_pretokenized", "pretokenized_cache", "validation_path", "test_path", "dataset_type", "multi_task_config",
+}  # fmt: skip
+
+
+def read_config(source: Path) -> TrainingConfig:
+    """Configuration from a file of the host's or from an expert's folder. Raises ConfigError or ManifestError."""
+    if source.is_dir():
+        return from_expert(ExpertFolder(source))
+    return from_host(_read_object(source), str(source))
+
+
+def from_expert(expert: ExpertFolder) -> TrainingConfig:
+    """Configuration from the manifest in an expert's folder."""
+    manifest = expert_manifest(expert)
+    dataset = manifest.training.get("dataset") or {}
+    values = _flatten(manifest.training.get("config") or {}, dataset, str(manifest.path))
+    adapter = _first(manifest.base_model.get("adapters"))
+    for name, key in {
+        "adapter_type": "type",
+        "target_modules": "target_modules",
+        "rank": "r",
+        "alpha": "alpha",
+    }.items():
+        if values.get(name) is None and adapter.get(key) is not None:
+            values[name] = adapter[key]
+    values["base_model_name"] = manifest.base_model_name
+    values["output_dir"] = expert.weights.root
+    values.setdefault("quantization", manifest.base_model.get("quantization") or "none")
+    values.setdefault("prompt_template", manifest.base_model.get("prompt_template"))
+    if manifest.document.get("soft_prompts"):
+        values["soft_prompts"] = manifest.document["soft_prompts"]
+    for name in ("dataset_path", "validation_path", "test_path"):
+        values[name] = _relative_to(expert.root, values.get(name))
+    return build_config(_with_expert(values, manifest), str(manifest.path))
+
+
+def from_host(document: dict[str, Any], where: str = "the host's configuration") -> TrainingConfig:
+    """Configuration from either shape of the Rust host's."""
+    document = without_comments(document)
+    _warn_unknown(set(document) - _TOP_LEVEL, where)
+    values = _flatten(document.get("training") or {}, document.get("dataset") or {}, where)
+    top_level = _TOP_LEVEL & set(FIELD_NAMES)
+    values |= {key: document[key] for key in top_level if document.get(key) is not None}
+    values |= _decode_json_text(document, where)
+    base_model = document.get("base_model")
+    if isinstance(base_model, dict) and base_model.get("prompt_template"):
+        values.setdefault("prompt_template", base_model["prompt_template"])
+    if values.get("output_dir") is None:
+        raise ConfigError(f"{where}: the field 'output_dir' is missing")
+    if values.get("quantization") is None:
+        raise ConfigError(f"{where}: the field 'quantization' is missing", hint="int4, int8 or none")
+    manifest = _manifest_of(Path(str(values["output_dir"])))
+    return build_config(_with_expert(values, manifest), where)
+
+
+def _flatten(training: Any, dataset: Any, where: str) -> dict[str, Any]:
+    """Fields of TrainingConfig from the manifest's two blocks."""
+    for block_name, block in (("training", training), ("dataset", dataset)):
+        if not isinstance(block, dict):
+            raise ConfigError(f"{where}: '{block_name}' is no object")
+    values = {key: value for key, value in training.items() if value is not None and key in FIELD_NAMES}
+    values |= _decode_json_text(training, where)
+    unknown = set(training) - set(FIELD_NAMES) - set(_JSON_TEXT)
+    if dataset.get("type") == "multi_task":
+        values["multi_task_config"] = dataset
+        dataset = {"type": "multi_task"}
+    for key, value in dataset.items():
+        name: str | None = key if key in _DATASET_FIELDS else _DATASET_KEYS.get(key)
+        if value is not None and name and isinstance(value, (str, bool, int, dict)):
+            values[name] = value
+        elif key not in _DATASET_FIELDS and key not in _DATASET_KEYS:
+            unknown.add(key)
+    _warn_unknown(unknown, where)
+    return values
+
+
+def _decode_json_text(block: dict[str, Any], where: str) -> dict[str, Any]:
+    decoded = {}
+    for key, name in _JSON_TEXT.items():
+        text = block.get(key)
+        if text is None:
+            continue
+        try:
+            decoded[name] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if text != "selective":  # the host has sent the bare word, too
+                raise ConfigError(f"{where}: {key} = {text!r} is not valid JSON") from None
+            decoded[name] = text
+    return decoded
+
+
+def _with_expert(values: dict[str, Any], manifest: Manifest | None) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value is not None}
+    if manifest:
+        given.setdefault("expert_name", manifest.name)
+        given.setdefault("expert_version", manifest.version)
+    return given
+
+
+def _manifest_of(output_dir: Path) -> Manifest | None:
+    """The manifest that belongs to a weights folder: beside it, else in the current folder."""
+    for path in (output_dir.parent / "manifest.json", Path("manifest.json")):
+        if path.is_file():
+            try:
+                return read_manifest(path)
+            except ManifestError as error:
+                log.warning("name and version are unknown: %s", error)
+    return None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(read_bounded(path.resolve(), MAX_MANIFEST_BYTES))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file", hint="give an expert's folder or a configuration file") from error
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            hint="correct the file there",
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no JSON object")
+    return document
+
+
+def _relative_to(folder: Path, value: str | None) -> str | None:
+    """A path of the manifest as seen from its folder; hub ids and absolute paths stay as they are."""
+    if not value or Path(value).is_absolute():
+        return value
+    inside = folder / value
+    looks_local = inside.exists() or Path(value).suffix in {".json", ".jsonl", ".csv", ".parquet", ".txt"}
+    return str(inside) if looks_local else value
+
+
+def _first(value: Any) -> dict[str, Any]:
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else {}
+
+
+def _warn_unknown(keys: set[str], where: str) -> None:
+    if keys:
+        log.warning("%s: ignored keys that are not known: %s", where, ", ".join(sorted(keys)))

@@ -1,0 +1,16 @@
+"""What the Rust host imports: ``train_expert(config)``, set up as a program of its own would be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.logs import configure_logging
+
+
+def train_expert(config: dict[str, Any]) -> None:
+    """Train as the host's dictionary says; an exception is the failure, with one clear line as its text."""
+    configure_logging()
+    from trainer.config_reading import from_host
+    from trainer.trainer import train
+
+    train(from_host(config))

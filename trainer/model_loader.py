@@ -1,0 +1,89 @@
+"""Loads the base model and its tokenizer as the device plan says: local or hub, safetensors only, no foreign code."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from shared.errors import BaseModelError
+from shared.layout import last_path_part
+from shared.manifest import BASE_MODEL_VARIABLE
+from trainer.config import TrainingConfig
+from trainer.device_plan import DevicePlan
+
+
+def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Base model and tokenizer. Raises BaseModelError when the model is not where the configuration says."""
+    location = locate_base_model(config)
+    options: dict[str, Any] = {"trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            location,
+            dtype=getattr(torch, plan.dtype),
+            attn_implementation=plan.attention,
+            use_safetensors=True,
+            quantization_config=_quantization(plan),
+            device_map={"": plan.device} if plan.quantization != "none" else None,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseModelError(
+            f"the base model {location} cannot be loaded: {reason}",
+            hint="it must be a transformers model in safetensors",
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def locate_base_model(config: TrainingConfig) -> str:
+    """A folder on this machine, or a hub id when nothing local was named. Raises BaseModelError with the remedy."""
+    location = config.base_model_location
+    folder = Path(location).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BaseModelError(
+                f"{folder} is no model folder: it has no config.json", hint="name another with --base-model"
+            )
+        return str(folder.resolve())
+    is_hub_id = location.count("/") <= 1 and not location.startswith((".", "/", "~")) and ":" not in location
+    if config.base_model_path is None and is_hub_id and "/" in location and "\\" not in location:
+        return location
+    raise BaseModelError(
+        f"the base model {location} is no folder on this machine",
+        hint=f"say where {last_path_part(location)} is with --base-model or {BASE_MODEL_VARIABLE}",
+    )
+
+
+def checkpoint_attention_blocks(model: PreTrainedModel) -> int:
+    """Recompute attention blocks, and nothing else, in the backward pass. Returns how many there are."""
+    blocks = [module.self_attn for module in model.modules() if hasattr(module, "self_attn")]
+    for block in blocks:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    return len(blocks)
+
+
+def _quantization(plan: DevicePlan) -> BitsAndBytesConfig | None:
+    if plan.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if plan.quantization == "int4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, plan.dtype),
+        )
+    return None

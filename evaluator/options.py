@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ LEGACY_SAMPLING = Decoding(temperature=0.7, top_p=0.8, top_k=20)
 _decodings: TypeAdapter[Decoding] = TypeAdapter(Decoding)
 
 
-class DecodingChoice(str, Enum):
+class DecodingChoice(StrEnum):
     """Greedy makes checkpoints comparable; ``manifest`` samples as the manifest's ``training.decoding`` says."""
 
     GREEDY = "greedy"

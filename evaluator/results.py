@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 PASS_SCORE = 8.0
 TOP_SCORE = 10.0
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """How a checkpoint ended; each published checkpoint gets exactly one."""
 
     EVALUATED = "evaluated"
@@ -20,7 +20,7 @@ class Outcome(str, Enum):
     ERROR = "error"
 
 
-class CaseStatus(str, Enum):
+class CaseStatus(StrEnum):
     """How a case ended. The last two are cases marked ``may_fail``; they never count in the success rate."""
 
     PASSED = "passed"

@@ -203,6 +203,11 @@ def remove(entry: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def remove_tombstone(model: ModelFolder, marker: Marker) -> None:
+    """Delete the tombstone of a checkpoint whose outcome is committed."""
+    (model.outbox / f"{entry_name(marker)}{TOMBSTONE_SUFFIX}").unlink(missing_ok=True)
+
+
 def sweep_leftovers(model: ModelFolder) -> None:
     """Delete what a killed publisher left half staged. Only the publisher calls this, before it stages anything."""
     for path in _listing(model.outbox):

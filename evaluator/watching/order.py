@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 
 from evaluator.watching.scan import Candidate
 
 
-class Order(str, Enum):
+class Order(StrEnum):
     """Newest first says something about now while training runs; what it leaves behind is taken when idle.
 
     Oldest first suits old checkpoints: each finds its predecessor already evaluated.

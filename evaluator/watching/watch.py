@@ -17,8 +17,8 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from shared.layout import MARKER_NAME, OUTBOX_NAME
 from shared.logs import get_logger
+from shared.place import Place
 
 log = get_logger("evaluator.watch")
 
@@ -53,18 +53,22 @@ class _Hints(FileSystemEventHandler):
         self._wakeup = wakeup
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        names = f"{event.src_path!s}\n{event.dest_path!s}"
-        if MARKER_NAME in names or OUTBOX_NAME in names or event.is_directory:
+        if event.event_type in ("created", "moved") and event.is_directory:
             self._wakeup.notify()
 
 
 class Watcher:
-    """Watches a folder that may not exist yet, for as long as the block runs."""
+    """Watches the folders where checkpoints appear, as they come into being, for as long as the block runs.
 
-    def __init__(self, root: Path, wakeup: Wakeup) -> None:
-        self._root = root
-        self._wakeup = wakeup
-        self._observer = None if not root.is_dir() else self._observe()
+    Not recursively: our own reports lie below the same root, and every published checkpoint passes through the outbox.
+    """
+
+    def __init__(self, place: Place, wakeup: Wakeup) -> None:
+        self._place = place
+        self._hints = _Hints(wakeup)
+        self._observer: BaseObserver | None = None
+        self._watched: set[Path] = set()
+        self._works = True
 
     def __enter__(self) -> Watcher:
         return self
@@ -77,19 +81,26 @@ class Watcher:
             self._observer.join()
 
     def ensure(self) -> None:
-        """Start watching once the folder exists, and again when the observer died."""
-        if (self._observer is None or not self._observer.is_alive()) and self._root.is_dir():
-            self._observer = self._observe()
-
-    def _observe(self) -> BaseObserver | None:
-        observer = Observer()
+        """Watch folders that have appeared since the last call, and start again when the observer died."""
+        if not self._works:
+            return
         try:
-            observer.schedule(_Hints(self._wakeup), str(self._root), recursive=True)
-            observer.start()
+            if self._observer is None or not self._observer.is_alive():
+                self._observer, self._watched = Observer(), set()
+                self._observer.start()
+            for folder in self._folders() - self._watched:
+                self._observer.schedule(self._hints, str(folder), recursive=False)
+                self._watched.add(folder)
+        except FileNotFoundError:
+            pass  # gone again; the next call looks anew
         except OSError as error:  # out of inotify watches, or a file system without events
-            log.warning("no file system events for %s (%s): looking every few seconds instead", self._root, error)
-            return None
-        return observer
+            log.warning("no file system events (%s): looking every few seconds instead", error)
+            self._works = False
+
+    def _folders(self) -> set[Path]:
+        models = self._place.model_folders()
+        folders = {self._place.root, *(model.root for model in models), *(model.outbox for model in models)}
+        return {folder for folder in folders if folder.is_dir()}
 
 
 def wait_for_any(wakeup: Wakeup, others: tuple[IO[bytes], ...], timeout: float) -> None:

@@ -94,7 +94,7 @@ class Supervisor:
         if not root.is_dir():
             log.info("waiting for %s to appear", root)
         try:
-            with Watcher(root, self._wakeup) as watcher:
+            with Watcher(self._settings.place, self._wakeup) as watcher:
                 self._loop(until, watcher)
         except StopRequested:
             log.info("stopped; finished cases are kept, the rest follows at the next start")
@@ -135,7 +135,7 @@ class Supervisor:
         """What is to be done now; the base model comes when no checkpoint waits."""
         suite = self._current_suite()
         conditions = Conditions(suite.sha256 if suite else NO_SUITE, self._settings.decoding.sha256)
-        outcomes = [record.identity for record in list_outcomes(self._settings.place.reports)]
+        outcomes = [record.identity.identity for record in list_outcomes(self._settings.place.reports)]
         done = {identity.id for identity in outcomes}
         found = self._find_tasks(conditions, done)
         tasks = [task for task in found if not (task.forced and task.identity.id in self._ended)]
@@ -203,7 +203,7 @@ class Supervisor:
 
     def _done_meanwhile(self, task: Task) -> bool:
         outcomes = list_outcomes(self._settings.place.reports)
-        return not task.forced and any(record.identity == task.identity for record in outcomes)
+        return not task.forced and any(record.identity.identity == task.identity for record in outcomes)
 
     def _evaluate(self, task: Task) -> None:
         fresh = task.forced and task.identity.id not in self._begun

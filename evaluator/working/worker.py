@@ -94,10 +94,11 @@ class Worker:
     def _answer(self, assignment: Assignment, suite: Suite) -> None:
         cases = {case.id: case for case in suite.cases}
         requests = [Request(case.id, case.messages, case.max_new_tokens) for case in suite.cases]
+        folder = assignment.suite_path.parent
         reported = 0.0
 
         def on_answer(answer: Answer) -> None:
-            self._send(CaseDone(score_answer(cases[answer.case_id], answer)))
+            self._send(CaseDone(score_answer(cases[answer.case_id], answer, folder)))
 
         def between_steps(tokens: int) -> None:
             nonlocal reported

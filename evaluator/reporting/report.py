@@ -1,0 +1,243 @@
+"""The report of one checkpoint, as ``report.json`` holds it (docs/reports.md).
+
+The keys that the host's old reports had keep their names and types; everything else stands beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evaluator.results import CaseStatus, Identity, Outcome
+from shared.durable import to_json
+
+SCHEMA_VERSION = 1
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class IdentityEntry(_Document):
+    """What makes this outcome the same outcome (evaluator.results.Identity), and its short name."""
+
+    model_folder: str
+    step: int | None
+    manifest_hash: str
+    suite_hash: str
+    decoding_hash: str
+    id: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.model_folder, self.step, self.manifest_hash, self.suite_hash, self.decoding_hash)
+
+
+class CheckEntry(_Document):
+    """One scorer's opinion of one answer; score 0..10."""
+
+    scorer: str
+    passed: bool
+    score: float | None
+    detail: str = ""
+
+
+class CaseEntry(_Document):
+    """One case of a report. ``score`` is 0..10, null when unscored."""
+
+    id: str
+    name: str
+    status: CaseStatus
+    score: float | None
+    output: str
+    expected_keywords: tuple[str, ...] = ()
+    keywords_found: tuple[str, ...] = ()
+    category: str = ""
+    checks: tuple[CheckEntry, ...] = ()
+    definition_hash: str = ""
+    failure_reason: str | None = None
+    weight: float = 1.0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    finish_reason: str = ""
+    seconds: float = 0.0
+
+
+class TestResults(_Document):
+    """Counts; ``success_rate`` is passed / (passed + failed): unscored and may_fail cases stand apart."""
+
+    total: int = 0
+    passed: int = 0
+    failed: int = 0
+    success_rate: float = 0.0
+    unscored: int = 0
+    expected_failures: int = 0
+    unexpected_passes: int = 0
+
+
+class LegacyComparison(_Document):
+    """Comparison with the previous checkpoint, as the host's reports have it; the first two are counts."""
+
+    previous_checkpoint: str | None = None
+    improvements: int = 0
+    regressions: int = 0
+    new_failures: tuple[str, ...] = ()
+    fixed_failures: tuple[str, ...] = ()
+    improved_tests: tuple[str, ...] = ()
+    regressed_tests: tuple[str, ...] = ()
+
+
+class ComparisonEntry(_Document):
+    """One comparison: what was compared with what, and which cases moved."""
+
+    against: str
+    against_version: str = ""
+    rate_before: float = 0.0
+    rate_after: float = 0.0
+    compared_cases: int = 0
+    new_failures: tuple[str, ...] = ()
+    fixed_failures: tuple[str, ...] = ()
+    improved_tests: tuple[str, ...] = ()
+    regressed_tests: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class SuiteEntry(_Document):
+    name: str = ""
+    version: str = ""
+    sha256: str = ""
+    cases: int = 0
+
+
+class TrainingEntry(_Document):
+    """What the marker said about training at this step."""
+
+    run_id: str = ""
+    loss: float | None = None
+    learning_rate: float | None = None
+    seconds_per_step: float | None = None
+    adapter_type: str = ""
+
+
+class EnvironmentEntry(_Document):
+    """Where the answers come from; answers of another dtype or device are not the same experiment."""
+
+    device: str = ""
+    dtype: str = ""
+    base_model: str = ""
+    base_fingerprint: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class TimingEntry(_Document):
+    """Wall clock as ISO 8601 in UTC; durations in seconds; latency is from marker to report."""
+
+    published_at: str | None = None
+    started_at: str = ""
+    finished_at: str = ""
+    latency_seconds: float | None = None
+    attach_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    attempts: int = 1
+
+
+class Report(_Document):
+    """Everything known about one evaluated checkpoint, or about why it was not evaluated (``outcome``, ``reason``)."""
+
+    schema_version: int = SCHEMA_VERSION
+    checkpoint: str
+    step: int | None
+    timestamp: str = ""
+    expert_name: str = ""
+    expert_version: str = ""
+    outcome: Outcome = Outcome.EVALUATED
+    reason: str | None = None
+    test_results: TestResults = TestResults()
+    comparison: LegacyComparison = LegacyComparison()
+    comparisons: dict[str, ComparisonEntry] = Field(default_factory=dict)
+    categories: dict[str, TestResults] = Field(default_factory=dict)
+    test_cases: tuple[CaseEntry, ...] = ()
+    identity: IdentityEntry
+    suite: SuiteEntry = SuiteEntry()
+    decoding: dict[str, Any] = Field(default_factory=dict)
+    environment: EnvironmentEntry = EnvironmentEntry()
+    training: TrainingEntry = TrainingEntry()
+    timing: TimingEntry = TimingEntry()
+
+    @property
+    def evaluated(self) -> bool:
+        return self.outcome is Outcome.EVALUATED
+
+    def to_bytes(self) -> bytes:
+        return to_json(self.model_dump(mode="json"))
+
+
+class OutcomeRecord(_Document):
+    """``outcome.json``: the small file beside a report by which scans know what is done."""
+
+    schema_version: int = SCHEMA_VERSION
+    checkpoint: str
+    outcome: Outcome
+    reason: str | None = None
+    expert_version: str = ""
+    finished_at: str = ""
+    identity: IdentityEntry
+
+    def to_bytes(self) -> bytes:
+        return to_json(self.model_dump(mode="json"))
+
+
+class InvalidReport(ValueError):
+    """The bytes are no report of this schema; the text says why."""
+
+
+def parse_report(content: bytes) -> Report:
+    """A report from a file. Raises InvalidReport."""
+    try:
+        return Report.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidReport(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
+
+
+def parse_outcome(content: bytes) -> OutcomeRecord | None:
+    """An outcome record, or None when it is none."""
+    try:
+        return OutcomeRecord.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def outcome_of(report: Report) -> OutcomeRecord:
+    """The small record of a report."""
+    return OutcomeRecord(
+        checkpoint=report.checkpoint,
+        outcome=report.outcome,
+        reason=report.reason,
+        expert_version=report.expert_version,
+        finished_at=report.timing.finished_at,
+        identity=report.identity,
+    )
+
+
+def count_results(cases: tuple[CaseEntry, ...]) -> TestResults:
+    """Counts over cases. Pure."""
+    statuses = [case.status for case in cases]
+    passed, failed = statuses.count(CaseStatus.PASSED), statuses.count(CaseStatus.FAILED)
+    return TestResults(
+        total=len(cases),
+        passed=passed,
+        failed=failed,
+        success_rate=passed / (passed + failed) if passed + failed else 0.0,
+        unscored=statuses.count(CaseStatus.UNSCORED),
+        expected_failures=statuses.count(CaseStatus.EXPECTED_FAILURE),
+        unexpected_passes=statuses.count(CaseStatus.UNEXPECTED_PASS),
+    )
+
+
+def count_by_category(cases: tuple[CaseEntry, ...]) -> dict[str, TestResults]:
+    """Counts for each category, in the order of first appearance."""
+    categories = dict.fromkeys(case.category for case in cases)
+    return {each: count_results(tuple(case for case in cases if case.category == each)) for each in categories}

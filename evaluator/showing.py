@@ -1,0 +1,127 @@
+"""What the commands print: summary, status, comparison, health. Reads the reports folder, writes nothing to it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+
+from evaluator.reporting.comparison import compare
+from evaluator.reporting.report import Report
+from evaluator.reporting.store import StoredReport, list_outcomes, read_reports
+from evaluator.reporting.tables import (
+    StatusRow,
+    comparison_document,
+    comparison_table,
+    status_table,
+    summary_table,
+)
+from evaluator.suite.loading import load_suite
+from evaluator.watching.scan import scan
+from evaluator.working.attempts import finished_cases
+from evaluator.working.planning import NO_SUITE, Conditions, pending_tasks
+from evaluator.working.presence import evaluators_present
+from evaluator.working.settings import EvaluatorSettings
+from shared.durable import to_json
+from shared.errors import NotComparable
+from shared.layout import ReportsFolder
+
+
+def print_summary(reports: ReportsFolder) -> None:
+    """The table of all current reports, and where they are."""
+    current = [stored.report for stored in read_reports(reports) if not stored.archived]
+    if not current:
+        _console().print(f"no reports in {reports.root}", highlight=False)
+        return
+    console = _console()
+    console.print(summary_table(current))
+    console.print(f"reports: {reports.root}/checkpoint-*/report.md", highlight=False, soft_wrap=True)
+    console.print(f"history: {reports.comparison}", highlight=False, soft_wrap=True)
+
+
+def print_status(settings: EvaluatorSettings, *, as_json: bool) -> None:
+    """Pending and running checkpoints, and how the others ended."""
+    rows = status_rows(settings)
+    running = evaluators_present(settings.place.reports)
+    if as_json:
+        document = {"checkpoints": [asdict(row) for row in rows], "evaluators": [asdict(each) for each in running]}
+        sys.stdout.write(to_json(document).decode())
+        return
+    console = _console()
+    console.print(status_table(rows) if rows else f"no published checkpoints in {settings.place.root}", highlight=False)
+    for each in running:
+        what = f"{each.checkpoint}, {each.cases_done} of {each.cases} cases" if each.checkpoint else each.state
+        console.print(f"evaluator {each.pid} on {each.host}: {what}, {each.pending} pending", highlight=False)
+    if not running:
+        console.print("no evaluator is running here", highlight=False)
+
+
+def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
+    """One row for every outcome and every pending checkpoint, by step."""
+    reports = settings.place.reports
+    outcomes = list_outcomes(reports)
+    suite_hash = load_suite(settings.suite_path).sha256 if settings.suite_path.is_file() else NO_SUITE
+    conditions = Conditions(suite_hash, settings.decoding.sha256)
+    tasks = pending_tasks(
+        scan(settings.place), conditions, {record.identity.identity.id for record in outcomes}, settings.order
+    )
+    evaluating = {each.checkpoint for each in evaluators_present(reports) if each.state == "evaluating"}
+    rows = [
+        StatusRow(
+            record.checkpoint,
+            record.outcome.value,
+            record.reason or "",
+            record.identity.model_folder,
+            record.expert_version,
+        )
+        for record in outcomes
+    ]
+    for task in tasks:
+        done = finished_cases(reports, task.identity)
+        state = "evaluating" if task.identity.label in evaluating else "pending"
+        detail = f"{done} cases finished" if done else ""
+        version = task.candidate.marker.expert_version if task.candidate and task.candidate.marker else ""
+        rows.append(StatusRow(task.identity.label, state, detail, task.identity.model_folder, version))
+    return sorted(
+        rows, key=lambda row: (row.version, int(row.checkpoint.rpartition("-")[2]) if "-" in row.checkpoint else -1)
+    )
+
+
+def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -> bool:
+    """Compare two checkpoints or versions; True when the second breaks a case. Raises NotComparable."""
+    stored = read_reports(reports)
+    before, after = find_report(stored, a, reports), find_report(stored, b, reports)
+    entry = compare(before, after)
+    if as_json:
+        sys.stdout.write(to_json(comparison_document(entry, after)).decode())
+    else:
+        _console().print(comparison_table(entry, after))
+    return bool(entry.new_failures)
+
+
+def find_report(stored: list[StoredReport], name: str, reports: ReportsFolder) -> Report:
+    """The report a user means by a step, ``checkpoint-<step>``, ``base``, or a version (its last checkpoint)."""
+    evaluated = [each for each in stored if each.report.evaluated]
+    label = f"checkpoint-{name}" if name.isdecimal() else name
+    named = [each for each in evaluated if each.report.checkpoint == label]
+    if named:
+        return min(named, key=lambda each: each.archived).report
+    versions = [each for each in evaluated if each.report.expert_version == name and each.report.step is not None]
+    if versions:
+        return max(versions, key=lambda each: (not each.archived, each.report.step or 0)).report
+    known = ", ".join(sorted({each.report.checkpoint for each in evaluated})) or "none"
+    raise NotComparable(f"{reports.root} has no evaluated report of {name!r}", hint=f"there are: {known}")
+
+
+def print_health(reports: ReportsFolder, max_age: float) -> bool:
+    """Whether an evaluator of this machine has said within ``max_age`` seconds that it is alive."""
+    here = [each for each in evaluators_present(reports, max_age=max_age) if each.host == socket.gethostname()]
+    _console().print(f"{here[0].state}" if here else "no evaluator is alive here", highlight=False)
+    return bool(here)
+
+
+def _console() -> Console:
+    """Standard output, wide enough for the tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)

@@ -1,0 +1,151 @@
+"""From an ending to a committed report, and what follows from it: views, the outbox, one line for people."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from evaluator.engine.protocol import EngineInfo
+from evaluator.reporting import report as schema
+from evaluator.reporting.store import StoredReport, commit, rebuild_views
+from evaluator.results import CaseResult, Outcome
+from evaluator.suite.case import Suite
+from evaluator.suite.loading import case_hash
+from evaluator.watching.scan import Candidate
+from evaluator.working.evaluation import Ending
+from evaluator.working.settings import EvaluatorSettings
+from shared import outbox
+from shared.layout import OUTBOX_NAME
+from shared.logs import get_logger
+from shared.marker import Marker
+
+log = get_logger("evaluator")
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What the rest of the evaluator needs to know about a committed report."""
+
+    label: str
+    step: int | None
+    outcome: Outcome
+    newly_broken: tuple[str, ...] = ()
+
+
+def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | None:
+    """Commit the report of an ending; None when another evaluator was first. Raises OSError when that is impossible."""
+    reports = settings.place.reports
+    report = build_report(settings, ending)
+    if not commit(reports, report, forced=ending.task.forced):
+        log.info("%s: another evaluator was first", report.checkpoint)
+        return None
+    stored = rebuild_views(reports)
+    release_held(settings, ending.task.candidate)
+    final = _find(stored, report)
+    _tell(final)
+    return Committed(final.checkpoint, final.step, final.outcome, final.comparison.new_failures)
+
+
+def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
+    """The report as it follows from an ending; comparisons are added when it is committed. Pure."""
+    identity = ending.task.identity
+    marker = ending.task.candidate.marker if ending.task.candidate else None
+    cases = _cases(ending.cases, ending.suite)
+    known = marker is not None and marker.run_id != "unmarked"
+    return schema.Report(
+        checkpoint=identity.label,
+        step=identity.step,
+        timestamp=_iso(ending.finished_at) or "",
+        expert_name=marker.expert_name if marker and known else settings.expert_name,
+        expert_version=marker.expert_version if marker and known else settings.expert_version,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        test_results=schema.count_results(cases),
+        categories=schema.count_by_category(cases),
+        test_cases=cases,
+        identity=schema.IdentityEntry(**asdict(identity), id=identity.id),
+        suite=_suite(ending.suite),
+        decoding=asdict(settings.decoding),
+        environment=_environment(ending.engine),
+        training=_training(marker),
+        timing=schema.TimingEntry(
+            published_at=_iso(marker.published_at) if marker else None,
+            started_at=_iso(ending.started_at) or "",
+            finished_at=_iso(ending.finished_at) or "",
+            latency_seconds=ending.finished_at - marker.published_at if marker and marker.published_at else None,
+            attach_seconds=ending.attach_seconds,
+            generate_seconds=ending.generate_seconds,
+            attempts=ending.attempts,
+        ),
+    )
+
+
+def release_held(settings: EvaluatorSettings, candidate: Candidate | None) -> None:
+    """Prune the outbox entry of an outcome. With the weights read-only, the next publish does it instead."""
+    if candidate is None or candidate.marker is None:
+        return
+    for source in candidate.sources:
+        if source.parent.name == OUTBOX_NAME:
+            with suppress(OSError):
+                outbox.remove(source)
+    for model in settings.place.model_folders():
+        if model.root.name == candidate.model_folder and candidate.skipped:
+            with suppress(OSError):
+                outbox.remove_tombstone(model, candidate.marker)
+
+
+def _cases(results: tuple[CaseResult, ...], suite: Suite | None) -> tuple[schema.CaseEntry, ...]:
+    hashes = {case.id: case_hash(case) for case in suite.cases} if suite else {}
+    return tuple(
+        schema.CaseEntry(**{**asdict(result), "definition_hash": hashes.get(result.id, "")}) for result in results
+    )
+
+
+def _suite(suite: Suite | None) -> schema.SuiteEntry:
+    if suite is None:
+        return schema.SuiteEntry()
+    return schema.SuiteEntry(name=suite.name, version=suite.version, sha256=suite.sha256, cases=len(suite.cases))
+
+
+def _environment(engine: EngineInfo | None) -> schema.EnvironmentEntry:
+    return schema.EnvironmentEntry(**asdict(engine)) if engine else schema.EnvironmentEntry()
+
+
+def _training(marker: Marker | None) -> schema.TrainingEntry:
+    if marker is None:
+        return schema.TrainingEntry()
+    return schema.TrainingEntry(
+        run_id=marker.run_id,
+        loss=marker.train_loss,
+        learning_rate=marker.learning_rate,
+        seconds_per_step=marker.seconds_per_step,
+        adapter_type=marker.adapter_type,
+    )
+
+
+def _find(stored: list[StoredReport], report: schema.Report) -> schema.Report:
+    """The report as it is now that the views are up to date; itself when it was replaced in the meantime."""
+    same = (each.report for each in stored if not each.archived and each.report.identity == report.identity)
+    return next(same, report)
+
+
+def _tell(report: schema.Report) -> None:
+    """One line for people, with fields for machines."""
+    counts, change = report.test_results, report.comparison
+    fields = {"checkpoint": report.checkpoint, "outcome": report.outcome.value, **counts.model_dump()}
+    if not report.evaluated:
+        log.warning("%s: %s: %s", report.checkpoint, report.outcome.value, report.reason, extra={"fields": fields})
+        return
+    decided = counts.passed + counts.failed
+    line = f"{report.checkpoint}: {counts.passed} of {decided} passed ({counts.success_rate:.1%})"
+    if change.previous_checkpoint:
+        fixed, broken = len(change.fixed_failures), len(change.new_failures)
+        line += f", {fixed} fixed and {broken} broken since {change.previous_checkpoint}"
+    if report.timing.latency_seconds is not None:
+        line += f", {report.timing.latency_seconds:.0f} s after its marker"
+    log.info("%s", line, extra={"fields": fields})
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -92,6 +92,7 @@ def _engine_settings(options: Options, manifest: Manifest | None, needs_model: b
         device=options.device,
         dtype=options.dtype,
         allow_hub=options.allow_hub,
+        prompt_template=manifest.base_model.get("prompt_template") if manifest else None,
     )
 
 

@@ -15,13 +15,13 @@ from peft import PeftConfig, prepare_model_for_kbit_training
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
+from shared.chat_templates import template_named
 from shared.checkpoint import IncompleteCheckpoint, check_complete
 from shared.errors import ConfigError, SidestepError
 from shared.layout import ModelFolder, WeightsFolder, checkpoint_step
 from shared.logs import get_logger
 from trainer.adapter_setup import adapter_config
 from trainer.callbacks import LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
-from trainer.chat import template_named
 from trainer.config import TrainingConfig
 from trainer.dataset_loader import TrainingData, load_training_data
 from trainer.device_plan import DevicePlan, find_device, plan_device

@@ -1,0 +1,1 @@
+"""The engine: a resident base model that becomes one checkpoint after another. Only the worker imports its modules."""

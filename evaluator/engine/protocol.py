@@ -75,7 +75,7 @@ class EngineSettings:
     dtype: str = "auto"  # auto | float32 | bfloat16 | float16
     quantization: str = "none"  # none | int8 | int4
     allow_hub: bool = False
-    trust_remote_code: bool = False
+    prompt_template: str | None = None  # name of the chat template for base models that bring none
     options: tuple[tuple[str, Any], ...] = ()  # engine-specific; used by tests
 
 
@@ -107,9 +107,11 @@ class Engine(Protocol):
         decoding: Decoding,
         on_answer: OnAnswer,
         between_steps: BetweenSteps,
+        plan_for: Sequence[Request] = (),
     ) -> None:
         """Answer all requests; ``on_answer`` is called for each as soon as it is finished, in any order.
 
-        Answers depend on checkpoint, request and decoding alone, not on the company a request keeps.
+        Answers depend on checkpoint, request and decoding alone, not on the company a request keeps. ``plan_for`` is
+        the whole suite when ``requests`` is what an interrupted evaluation left of it: the plan is made for all of it.
         """
         ...

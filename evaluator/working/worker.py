@@ -108,7 +108,7 @@ class Worker:
                 self._send(Progress("answering", tokens))
 
         todo = [request for request in requests if request.case_id not in set(assignment.done)]
-        self._engine.answer(todo, assignment.decoding, on_answer, between_steps)
+        self._engine.answer(todo, assignment.decoding, on_answer, between_steps, plan_for=requests)
 
 
 def failure_of(error: SidestepError) -> Failed:

@@ -56,7 +56,12 @@ class FakeEngine:
         self._attached = "base"
 
     def answer(
-        self, requests: Sequence[Request], decoding: Decoding, on_answer: OnAnswer, between_steps: BetweenSteps
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        on_answer: OnAnswer,
+        between_steps: BetweenSteps,
+        plan_for: Sequence[Request] = (),
     ) -> None:
         script = _script()
         answers = script.get("answers", {}).get(self._attached, {})

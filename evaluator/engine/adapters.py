@@ -1,0 +1,219 @@
+"""Turns the resident base model into a checkpoint and back, exactly.
+
+An adapter is merged through PEFT into copies of the weights it touches; the originals are set aside and put back as
+they are, so that no arithmetic is undone and every bit of the base survives any number of swaps. Only an adapter's
+own settings are believed: where the base model is, and anything that names code, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import torch
+from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PeftModel
+from peft.utils import set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from shared.checkpoint import InvalidSafetensors, check_safetensors
+from shared.durable import read_bounded
+from shared.errors import CheckpointRejected, CheckpointVanished
+
+MAX_CONFIG_BYTES = 1 << 20
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+# Settings that describe an adapter's arithmetic. Everything else in the file is ignored, or refused below.
+_LORA_KEYS = {
+    "r", "lora_alpha", "target_modules", "fan_in_fan_out", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern",
+    "layers_to_transform", "layers_pattern", "exclude_modules",
+}  # fmt: skip
+_KINDS: dict[str, tuple[type[PeftConfig], set[str]]] = {
+    "LORA": (LoraConfig, _LORA_KEYS),
+    "IA3": (IA3Config, {"target_modules", "feedforward_modules", "fan_in_fan_out", "exclude_modules"}),
+    "LOKR": (
+        LoKrConfig,
+        {
+            "r",
+            "alpha",
+            "target_modules",
+            "use_effective_conv2d",
+            "decompose_both",
+            "decompose_factor",
+            "rank_pattern",
+            "alpha_pattern",
+            "layers_to_transform",
+            "layers_pattern",
+            "exclude_modules",
+        },
+    ),
+}
+_REFUSED = {
+    "auto_mapping": "names code to load",
+    "modules_to_save": "replaces whole modules",
+    "trainable_token_indices": "replaces token embeddings",
+    "megatron_config": "is for Megatron",
+    "layer_replication": "changes the number of layers",
+    "target_parameters": "adapts bare parameters",
+}
+
+
+class ResidentModel:
+    """The base model, and whatever checkpoint is attached to it at the moment."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+
+    def attach(self, folder: Path) -> None:
+        """Become the checkpoint in ``folder``: an adapter, or full weights of the same architecture.
+
+        Raises CheckpointRejected with the reason, or CheckpointVanished; the base is then as it was.
+        """
+        self.detach()
+        try:
+            if (folder / "adapter_config.json").exists():
+                self._attach_adapter(folder)
+            else:
+                self._attach_full(folder)
+        except FileNotFoundError as error:
+            self.detach()
+            raise CheckpointVanished(f"{error.filename or folder} is gone") from error
+        except BaseException:
+            self.detach()
+            raise
+
+    def detach(self) -> None:
+        """Put every original tensor back."""
+        for parameter, original in self._originals:
+            parameter.data = original
+        self._originals = []
+
+    def _set_aside(self, parameter: torch.nn.Parameter, replacement: torch.Tensor) -> None:
+        self._originals.append((parameter, parameter.data))
+        parameter.data = replacement
+
+    def _attach_adapter(self, folder: Path) -> None:
+        config = read_adapter_config(folder)
+        state = read_weights(folder / ADAPTER_WEIGHTS)
+        for parameter in self._touched(config):
+            self._set_aside(parameter, parameter.data.clone())
+        try:
+            wrapped = PeftModel(self.model, config, low_cpu_mem_usage=True)
+            result = set_peft_model_state_dict(wrapped, state, low_cpu_mem_usage=True)
+            missing = [name for name, each in wrapped.named_parameters() if each.is_meta]
+            if result.unexpected_keys or missing:
+                odd = (result.unexpected_keys or missing)[0]
+                what = "does not belong to this model" if result.unexpected_keys else "is missing"
+                raise CheckpointRejected(f"{ADAPTER_WEIGHTS}: the tensor {odd} {what}")
+            wrapped.merge_and_unload()
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            self._unwrap()
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise CheckpointRejected(f"the adapter does not fit the base model: {_first_line(error)}") from error
+        except BaseException:
+            self._unwrap()
+            raise
+        self._forget_peft()
+
+    def _touched(self, config: PeftConfig) -> Iterator[torch.nn.Parameter]:
+        """Weights of the target modules. Raises CheckpointRejected for what cannot be merged alone."""
+        output = self.model.get_output_embeddings()
+        tied = self.model.get_input_embeddings().weight is output.weight
+        targets = set(config.target_modules or ())
+        found = set()
+        for name, module in self.model.named_modules():
+            suffix = next((each for each in targets if name == each or name.endswith(f".{each}")), None)
+            if suffix is None:
+                continue
+            found.add(suffix)
+            if not isinstance(module, torch.nn.Linear):
+                raise CheckpointRejected(f"the adapter targets {name}, which is no linear layer")
+            if module is output and tied:
+                raise CheckpointRejected(f"the adapter targets {name}, which shares its weights with the embedding")
+            yield cast(torch.nn.Parameter, module.weight)
+        if missing := sorted(targets - found):
+            raise CheckpointRejected(f"the base model has no module {missing[0]}, which the adapter targets")
+
+    def _unwrap(self) -> None:
+        """Take PEFT's layers out again after a failure, without merging."""
+        for module in list(self.model.modules()):
+            for name, child in list(module.named_children()):
+                if hasattr(child, "base_layer"):
+                    setattr(module, name, child.base_layer)
+        self._forget_peft()
+
+    def _forget_peft(self) -> None:
+        for name in ("peft_config", "peft_type"):
+            if name in self.model.__dict__:
+                delattr(self.model, name)
+
+    def _attach_full(self, folder: Path) -> None:
+        names = sorted(path.name for path in folder.glob("model*.safetensors"))
+        if not names:
+            raise CheckpointRejected("neither adapter_config.json nor model weights in safetensors format")
+        state: dict[str, torch.Tensor] = {}
+        for name in names:
+            state |= read_weights(folder / name)
+        parameters = dict(self.model.named_parameters())
+        for name, tensor in state.items():
+            parameter = parameters.get(name)
+            if parameter is None or parameter.shape != tensor.shape:
+                if name == "lm_head.weight" and parameter is None:
+                    continue  # tied to the embedding, which is there
+                raise CheckpointRejected(f"the tensor {name} does not belong to the base model's architecture")
+            self._set_aside(parameter, tensor.to(parameter.device, parameter.dtype))
+        if missing := sorted(set(parameters) - set(state)):
+            raise CheckpointRejected(f"the tensor {missing[0]} is missing")
+
+
+def read_adapter_config(folder: Path) -> PeftConfig:
+    """PEFT's configuration from adapter_config.json, which a stranger may have written. Raises CheckpointRejected."""
+    try:
+        document = orjson.loads(read_bounded(folder / "adapter_config.json", MAX_CONFIG_BYTES))
+    except orjson.JSONDecodeError as error:
+        raise CheckpointRejected(f"adapter_config.json is not valid JSON: {error.msg}") from error
+    if not isinstance(document, dict):
+        raise CheckpointRejected("adapter_config.json holds no object")
+    for key, reason in _REFUSED.items():
+        if document.get(key):
+            raise CheckpointRejected(f"adapter_config.json: {key} {reason}, which this version cannot evaluate")
+    if document.get("bias", "none") not in ("none", None):
+        raise CheckpointRejected("adapter_config.json: trained biases cannot be evaluated by this version")
+    kind = str(document.get("peft_type", "")).upper()
+    if kind not in _KINDS:
+        raise CheckpointRejected(
+            f"adapter type {kind or 'missing'!r} cannot be evaluated; known are {', '.join(_KINDS)}"
+        )
+    build, known = _KINDS[kind]
+    values: dict[str, Any] = {key: document[key] for key in known if document.get(key) is not None}
+    if not isinstance(values.get("target_modules"), list) or not all(
+        isinstance(x, str) for x in values["target_modules"]
+    ):
+        raise CheckpointRejected("adapter_config.json: target_modules is no list of names")
+    try:
+        return build(task_type="CAUSAL_LM", **values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointRejected(f"adapter_config.json: {_first_line(error)}") from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file on the CPU. Raises CheckpointRejected, or FileNotFoundError."""
+    try:
+        check_safetensors(path)
+        state: dict[str, torch.Tensor] = load_file(path)
+    except FileNotFoundError:
+        raise
+    except (InvalidSafetensors, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointRejected(f"{path.name}: {_first_line(error)}") from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointRejected(f"{path.name}: {name} contains NaN or infinite weights")
+    return state
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,47 @@
+"""Slots, capacity and order, from the suite and the settings alone. Pure.
+
+A restart that answers what is left of a suite plans for all of it, so that the shapes, and with them the last bits of
+every answer, are the same as in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CAPACITY_STEP = 64  # key positions per slot are a multiple of this
+MAX_SLOTS = 64
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request as token ids. ``limit`` is the longest answer, in tokens."""
+
+    case_id: str
+    tokens: tuple[int, ...]
+    limit: int
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens) + self.limit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``slots`` cases live at once, with ``capacity`` key positions each."""
+
+    slots: int
+    capacity: int
+
+
+def make_plan(prompts: Sequence[Prompt], *, bytes_per_position: int, memory_bytes: int) -> Plan:
+    """The plan for a suite within a budget for keys and values; at least one slot."""
+    longest = max((prompt.length for prompt in prompts), default=1)
+    capacity = -(-(longest + 1) // CAPACITY_STEP) * CAPACITY_STEP
+    affordable = memory_bytes // max(1, bytes_per_position * capacity)
+    return Plan(slots=max(1, min(MAX_SLOTS, len(prompts), affordable)), capacity=capacity)
+
+
+def in_order(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Longest first, so that what takes longest starts first and the tail is short; ties by id."""
+    return sorted(prompts, key=lambda prompt: (-prompt.length, prompt.case_id))

@@ -1,0 +1,90 @@
+"""Answers through transformers' ``generate``: the reference that tests compare with, and the way for models whose
+attention the ragged loop does not serve. Slower, and an answer may depend on its batch in half precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+
+from evaluator.engine.decode import Language, first_stop, seed_of
+from evaluator.engine.plan import Prompt
+from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
+
+
+class _Hook(StoppingCriteria):
+    """Calls the hook at each step; stops at a stop string."""
+
+    def __init__(self, prompt: Prompt, language: Language, decoding: Decoding, hook: BetweenSteps, before: int) -> None:
+        self._prompt = prompt
+        self._language = language
+        self._decoding = decoding
+        self._hook = hook
+        self._before = before
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        answer = input_ids[0, len(self._prompt.tokens) :].tolist()
+        self._hook(self._before + len(answer))
+        stopped = (
+            bool(self._decoding.stop) and first_stop(self._language.text_of(answer), self._decoding.stop) is not None
+        )
+        return torch.tensor([stopped], device=input_ids.device)
+
+
+@torch.inference_mode()
+def answer_one_by_one(
+    model: PreTrainedModel,
+    prompts: Sequence[Prompt],
+    language: Language,
+    decoding: Decoding,
+    on_answer: OnAnswer,
+    between_steps: BetweenSteps,
+) -> None:
+    """Answer each prompt alone. The parameters are those of the decode loop."""
+    produced = 0
+    for prompt in prompts:
+        began = time.monotonic()
+        if decoding.temperature > 0:
+            torch.manual_seed(seed_of(prompt.case_id, decoding.seed))
+        ids = torch.tensor([prompt.tokens], device=model.device)
+        hook = _Hook(prompt, language, decoding, between_steps, produced)
+        output = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=prompt.limit,
+            eos_token_id=sorted(language.end_tokens),
+            pad_token_id=min(language.end_tokens),
+            stopping_criteria=StoppingCriteriaList([hook]),
+            **_sampling(decoding),
+        )
+        tokens = output[0, len(prompt.tokens) :].tolist()
+        produced += len(tokens)
+        on_answer(_answer(prompt, tokens, language, decoding, time.monotonic() - began))
+
+
+def _answer(prompt: Prompt, tokens: list[int], language: Language, decoding: Decoding, seconds: float) -> Answer:
+    ended = bool(tokens) and tokens[-1] in language.end_tokens
+    text = language.text_of(tokens[:-1] if ended else tokens)
+    stop = first_stop(text, decoding.stop)
+    return Answer(
+        case_id=prompt.case_id,
+        text=text if stop is None else text[:stop],
+        prompt_tokens=len(prompt.tokens),
+        output_tokens=len(tokens),
+        finish_reason="stop" if ended or stop is not None else "length",
+        seconds=seconds,
+    )
+
+
+def _sampling(decoding: Decoding) -> dict[str, Any]:
+    if decoding.temperature <= 0:
+        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    return {
+        "do_sample": True,
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "top_k": decoding.top_k or None,
+    }

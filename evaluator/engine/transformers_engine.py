@@ -1,0 +1,245 @@
+"""The real engine: a transformers model, adapters through PEFT, answers through the ragged decode loop."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from evaluator.engine import ragged
+from evaluator.engine.adapters import ResidentModel
+from evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
+from evaluator.engine.determinism import probe_row_group
+from evaluator.engine.plan import Plan, Prompt, in_order, make_plan
+from evaluator.engine.protocol import (
+    Answer,
+    BetweenSteps,
+    Decoding,
+    EngineInfo,
+    EngineSettings,
+    OnAnswer,
+    Request,
+)
+from evaluator.engine.reference import answer_one_by_one
+from shared.chat_templates import template_named
+from shared.checkpoint import describe_file, files_that_matter
+from shared.cpu_dtype import cpu_dtype
+from shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
+from shared.logs import get_logger
+from shared.manifest import BASE_MODEL_VARIABLE
+
+log = get_logger("evaluator.engine")
+
+CPU_CACHE_BYTES = 2 << 30  # keys and values on the CPU
+CUDA_CACHE_SHARE = 0.25  # of the memory that is free on a GPU
+
+
+def create(settings: EngineSettings) -> TransformersEngine:
+    """Load the base model. Raises BaseModelError or ConfigError with the remedy, or DeviceOutOfMemory."""
+    if settings.quantization != "none":
+        raise ConfigError("a quantized base model cannot be evaluated by this version", hint="leave quantization out")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    device = choose_device(settings.device)
+    model, tokenizer = _load(settings, device, getattr(torch, choose_dtype(settings.dtype, device)))
+    return TransformersEngine(settings, model, tokenizer)
+
+
+def choose_device(requested: str) -> str:
+    """The device to use. Raises ConfigError when a GPU is asked for and there is none."""
+    available = torch.cuda.is_available()
+    if requested == "auto":
+        return "cuda" if available else "cpu"
+    if requested.startswith("cuda") and not available:
+        raise ConfigError(f"device {requested!r} was asked for, but no CUDA device is available", hint="--device cpu")
+    if requested != "cpu" and not requested.startswith("cuda"):
+        raise ConfigError(f"unknown device {requested!r}", hint="auto, cpu, cuda or cuda:N")
+    return requested
+
+
+def choose_dtype(requested: str, device: str) -> str:
+    """``auto`` is what the device computes fast."""
+    if requested != "auto":
+        return requested
+    if device == "cpu":
+        return cpu_dtype()
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def _load(settings: EngineSettings, device: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    options: dict[str, Any] = {"local_files_only": not settings.allow_hub, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(settings.base_model, **options)
+        model = AutoModelForCausalLM.from_pretrained(settings.base_model, dtype=dtype, use_safetensors=True, **options)
+        model = model.to(device).eval()
+    except torch.OutOfMemoryError:
+        pass  # raised below: an exception that is being handled keeps the tensors of its frames alive
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseModelError(
+            f"the base model {settings.base_model} cannot be loaded: {reason}",
+            hint=f"name a model folder with --base-model or {BASE_MODEL_VARIABLE}",
+        ) from error
+    else:
+        return model, tokenizer
+    raise DeviceOutOfMemory(f"{device} has too little free memory for {settings.base_model}")
+
+
+@dataclass
+class _Prepared:
+    """A forward pass that fits a plan; kept from one checkpoint to the next."""
+
+    plan: Plan
+    forward: ragged.RaggedForward
+
+
+class TransformersEngine:
+    """See evaluator.engine.protocol.Engine."""
+
+    def __init__(self, settings: EngineSettings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._resident = ResidentModel(model)
+        self._prepared: _Prepared | None = None
+        self._cache_bytes = CPU_CACHE_BYTES
+        if model.device.type == "cuda":
+            self._cache_bytes = int(torch.cuda.mem_get_info(model.device)[0] * CUDA_CACHE_SHARE)
+        notes = []
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = template_named(settings.prompt_template or "chatml")
+            notes.append(f"the base model has no chat template; {settings.prompt_template or 'chatml'} is used")
+        self._unsupported = ragged.is_supported(model)
+        self._group = 1
+        if self._unsupported is None:
+            self._group, found = probe_row_group(model)
+            model.set_attn_implementation(ragged.NAME)
+            notes.append(found)
+        else:
+            notes.append(f"answers come one by one from transformers' generate: {self._unsupported}")
+        self._info = _describe(settings, model, tuple(notes))
+        log.info("evaluating on %s in %s; %s", self._info.device, self._info.dtype, "; ".join(notes))
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def attach(self, folder: Path) -> None:
+        self._resident.attach(folder)
+
+    def detach(self) -> None:
+        self._resident.detach()
+
+    def answer(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        on_answer: OnAnswer,
+        between_steps: BetweenSteps,
+        plan_for: Sequence[Request] = (),
+    ) -> None:
+        everything = {request.case_id: self._prompt(request, decoding) for request in (*plan_for, *requests)}
+        fitting = [prompt for prompt in everything.values() if prompt.limit > 0]
+        wanted = [everything[request.case_id] for request in requests]
+        for prompt in wanted:
+            if prompt.limit <= 0:
+                on_answer(Answer(prompt.case_id, "", len(prompt.tokens), 0, PROMPT_TOO_LONG, 0.0))
+        todo = in_order([prompt for prompt in wanted if prompt.limit > 0])
+        if self._unsupported is not None:
+            answer_one_by_one(self._model, todo, self._language(), decoding, on_answer, between_steps)
+        elif todo:
+            self._answer_ragged(todo, fitting, decoding, on_answer, between_steps)
+
+    def _answer_ragged(
+        self,
+        todo: list[Prompt],
+        suite: list[Prompt],
+        decoding: Decoding,
+        on_answer: OnAnswer,
+        between_steps: BetweenSteps,
+    ) -> None:
+        """Answer with as many slots as fit; after an out-of-memory with half of them."""
+        left = {prompt.case_id: prompt for prompt in todo}
+
+        def on_one(answer: Answer) -> None:
+            del left[answer.case_id]
+            on_answer(answer)
+
+        plan = self._plan(suite)
+        slots = plan.slots
+        while left:
+            out_of_memory = False
+            try:
+                forward = self._forward_for(Plan(slots, plan.capacity))
+                DecodeLoop(forward, slots, self._language(), decoding).run(list(left.values()), on_one, between_steps)
+            except torch.OutOfMemoryError:
+                out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
+            if not out_of_memory:
+                return
+            self._prepared = None
+            torch.cuda.empty_cache()
+            if slots == 1:
+                raise DeviceOutOfMemory("the device has too little free memory for a single case")
+            slots //= 2
+            log.warning("out of memory: going on with %d cases at a time", slots)
+
+    def _plan(self, suite: list[Prompt]) -> Plan:
+        config = self._model.config
+        size = torch.finfo(self._model.dtype).bits // 8
+        per_position = 2 * config.num_hidden_layers * config.num_key_value_heads * ragged.head_size(self._model) * size
+        return make_plan(suite, bytes_per_position=per_position, memory_bytes=self._cache_bytes)
+
+    def _forward_for(self, plan: Plan) -> ragged.RaggedForward:
+        """Slots for this plan, cleared: what a broken checkpoint left in them must not reach the next one."""
+        if self._prepared is None or self._prepared.plan != plan:
+            self._prepared = None
+            self._prepared = _Prepared(plan, ragged.RaggedForward(self._model, plan.slots, plan.capacity, self._group))
+        else:
+            self._prepared.forward.slots.clear()
+        return self._prepared.forward
+
+    def _prompt(self, request: Request, decoding: Decoding) -> Prompt:
+        """Token ids in the base model's own chat template; limit 0 when the prompt alone is too long for the model."""
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        room = getattr(self._model.config, "max_position_embeddings", 1 << 30) - len(tokens) - 1
+        limit = request.max_new_tokens or decoding.max_new_tokens
+        return Prompt(request.case_id, tuple(tokens), max(0, min(limit, room)))
+
+    def _language(self) -> Language:
+        configured = self._model.generation_config.eos_token_id
+        ends = configured if isinstance(configured, list) else [configured]
+        ends = [end for end in (*ends, self._tokenizer.eos_token_id) if end is not None]
+        return Language(
+            frozenset(ends), lambda tokens: str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+        )
+
+
+def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str, ...]) -> EngineInfo:
+    packages = ("sidestep", "torch", "transformers", "peft")
+    return EngineInfo(
+        base_model=settings.base_model,
+        base_fingerprint=fingerprint(settings.base_model),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        versions={name: importlib.metadata.version(name) for name in packages},
+        notes=notes,
+    )
+
+
+def fingerprint(base_model: str) -> str:
+    """Names the base model's files: identical for identical files, wherever they lie. A hub id stands for itself."""
+    folder = Path(base_model)
+    if not folder.is_dir():
+        return hashlib.sha256(base_model.encode()).hexdigest()
+    # Hub caches are folders of links; the user named this folder, so its links are followed.
+    files = [(name, (folder / name).resolve()) for name in files_that_matter(folder)]
+    lines = [f"{name} {describe_file(path.parent, path.name).sha256}" for name, path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

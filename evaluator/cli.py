@@ -79,6 +79,7 @@ def watch(
     drain_on_stdin_close: Annotated[bool, typer.Option("--drain-on-stdin-close", hidden=True)] = False,
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="Look again at least this often.")] = 5.0,
     stall_timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence before a worker is replaced.")] = 600,
+    retry_seconds: Annotated[float, typer.Option(min=0, hidden=True)] = 5.0,
     fail_on_regression: FailOnRegression = False,
     allow_hub: AllowHub = False,
     log_json: LogJson = False,
@@ -90,7 +91,12 @@ def watch(
         path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
         allow_hub, engine, log_json,
     )  # fmt: skip
-    settings = replace(settings_from(options, order=order), poll_seconds=poll_seconds, stall_seconds=stall_timeout)
+    settings = replace(
+        settings_from(options, order=order),
+        poll_seconds=poll_seconds,
+        stall_seconds=stall_timeout,
+        retry_seconds=retry_seconds,
+    )
     drain = None
     if drain_on_stdin_close:
         os.set_blocking(0, False)

@@ -89,6 +89,7 @@ class Failed:
     verdict: Literal["rejected", "vanished", "attempt", "fatal"]
     message: str
     hint: str | None = None
+    worker_ends: bool = False  # the worker exits after this and must not be given anything else
     kind: Literal["failed"] = "failed"
 
 

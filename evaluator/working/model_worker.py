@@ -80,6 +80,8 @@ class ModelWorker:
             elif isinstance(event, Progress):
                 on_progress(event)
             elif isinstance(event, (Finished, Failed)):
+                if isinstance(event, Failed) and event.worker_ends:
+                    self.close()  # the next checkpoint must not pay for this one
                 return event
         raise AssertionError("the stream of events ends with an exception")
 

@@ -80,7 +80,7 @@ class Supervisor:
         self._begun: set[str] = set()
         self._ended: set[str] = set()  # forced tasks that this run has brought to an end
         self._suite: Suite | None = None
-        self._suite_state: object = None
+        self._suite_state: bytes | None = None  # what the file held at the last look; None before the first
         self._session = Session()
 
     def stop(self) -> None:
@@ -165,12 +165,12 @@ class Supervisor:
     def _current_suite(self) -> Suite | None:
         """The suite as it is now. One that became invalid while running is reported, and the last good one stays."""
         path = self._settings.suite_path
-        state = path.read_bytes() if path.is_file() else None
+        state = path.read_bytes() if path.is_file() else b""
         if state == self._suite_state:
             return self._suite
-        first = self._suite_state is None and self._suite is None
+        first = self._suite_state is None
         self._suite_state = state
-        if state is None:
+        if not path.is_file():
             log.warning("nothing to test: %s does not exist", path)
             self._suite = None
             return None

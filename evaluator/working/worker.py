@@ -172,7 +172,7 @@ def _guarded(serve: Callable[[], None], send: Callable[[Event], None]) -> None:
     except Exception as error:
         log.exception("unexpected error in the worker")
         last = traceback.format_exception_only(error)[-1].strip()
-        send(Failed("attempt", f"unexpected error: {last}"))
+        send(Failed("attempt", f"unexpected error: {last}", worker_ends=True))
         sys.exit(1)
 
 

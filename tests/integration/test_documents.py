@@ -16,10 +16,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
-from click import Command, Group
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -63,12 +63,13 @@ def shell_commands(path: Path) -> list[list[str]]:
     return [command for block in blocks(path) if block.language in SHELLS for command in commands(block)]
 
 
-def typer_app(name: str) -> Command:
+def typer_app(name: str) -> Any:
+    """The program's command, with ``params`` and, where it has subcommands, ``commands``."""
     module = {"sidestep": "shared.launch_cli", "sidestep-trainer": "trainer.cli", "sidestep-evaluator": "evaluator.cli"}
     return typer.main.get_command(importlib.import_module(module[name]).app)
 
 
-def options(command: Command) -> set[str]:
+def options(command: Any) -> set[str]:
     return {"--help"} | {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
 
 
@@ -76,12 +77,12 @@ def unknown_words(words: list[str]) -> list[str]:
     """Subcommand or options of ``words`` that the program does not have."""
     program = typer_app(Path(words[0]).name)
     known, rest = options(program), words[1:]
-    if isinstance(program, Group):
+    if subcommands := getattr(program, "commands", {}):
         named = next((word for word in rest if not word.startswith("-")), None)
-        if named is not None and named not in program.commands:
+        if named is not None and named not in subcommands:
             return [named]
         if named is not None:
-            known |= options(program.commands[named])
+            known |= options(subcommands[named])
         if named == "up":  # hands the rest to the trainer
             known |= options(typer_app("sidestep-trainer"))
     return [word for word in rest if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in known]

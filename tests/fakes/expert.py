@@ -1,0 +1,112 @@
+"""An expert without a model: published checkpoints, test cases and an engine that answers from a table.
+
+The evaluator itself is the real command in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.layout import ModelFolder, ReportsFolder
+from tests.fakes.checkpoints import publish_checkpoint
+from tests.fakes.engine import SCRIPT_VARIABLE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 120
+
+
+class FakeExpert:
+    """``cases``: how many test cases; case N passes when the answer contains its checkpoint's step N times ten."""
+
+    def __init__(self, root: Path, *, cases: int = 4) -> None:
+        self.root = root
+        self.model = ModelFolder(root / "weights" / "tiny")
+        self.reports = ReportsFolder(root / "weights" / "training_reports")
+        self.engine_log = root / "engine.log"
+        self.script_path = root / "engine.json"
+        self.hold = root / "hold"
+        self.base = root / "base"
+        for folder in (self.model.root, root / "tests", self.base):
+            folder.mkdir(parents=True)
+        manifest = {"name": "fake", "version": "0.1.0", "base_models": [{"name": "tiny"}], "training": {}}
+        (root / "manifest.json").write_text(json.dumps(manifest))
+        self.write_suite(cases)
+        self.script()
+
+    def write_suite(self, cases: int) -> None:
+        rows = [
+            {"id": f"case-{n}", "prompt": f"say {n}", "checks": [{"scorer": "contains", "values": [str(10 * n)]}]}
+            for n in range(1, cases + 1)
+        ]
+        (self.root / "tests" / "test_cases.json").write_text(json.dumps({"test_suite": "fake", "test_cases": rows}))
+
+    def script(self, **entries: Any) -> None:
+        """What the engine does (tests.fakes.engine)."""
+        self.script_path.write_text(json.dumps({"log": str(self.engine_log), "hold": str(self.hold), **entries}))
+
+    def publish(self, *steps: int, salt: int = 0) -> None:
+        for step in steps:
+            publish_checkpoint(self.model, step, salt=salt)
+
+    def command(self, *arguments: str) -> list[str]:
+        name, *rest = arguments
+        options = ["--base-model", str(self.base)] if name != "health" else []
+        engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
+        return [sys.executable, "-m", "evaluator", name, str(self.root), *rest, *options, *engine]
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code."""
+        done = subprocess.run(
+            self.command(*arguments), env=self.environment, cwd=REPOSITORY, capture_output=True, text=True,
+            timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def start(self, *arguments: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments), env=self.environment, cwd=REPOSITORY, stdin=stdin, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, SCRIPT_VARIABLE: str(self.script_path)}
+
+    def answered(self) -> list[str]:
+        """``<checkpoint> <case>`` for every case the engine answered, in order."""
+        return self.engine_log.read_text().split("\n")[:-1] if self.engine_log.exists() else []
+
+    def outcomes(self) -> dict[str, str]:
+        """Outcome of each current report."""
+        found = {}
+        for path in sorted(self.reports.root.glob("*/outcome.json")):
+            document = json.loads(path.read_text())
+            found[document["checkpoint"]] = document["outcome"]
+        return found
+
+    def report(self, checkpoint: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.reports.root / checkpoint / "report.json").read_text())
+        return document
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """The first line of standard error that contains ``text``; fails when the process ends before."""
+    assert process.stderr is not None
+    seen: list[str] = []
+    for line in process.stderr:
+        seen.append(line)
+        if text in line:
+            return line
+    raise AssertionError(f"{text!r} was never said:\n" + "".join(seen))
+
+
+def labels(lines: Sequence[str]) -> list[str]:
+    """The checkpoints of engine log lines, in order of first appearance."""
+    return list(dict.fromkeys(line.split()[0] for line in lines))

@@ -1,0 +1,218 @@
+"""Answers: the reference's, whatever the company; stop strings, sampling, cancelling."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluator.engine import transformers_engine
+from evaluator.engine.decode import first_stop, lowest_of_the_largest, sampling_probabilities, seed_of
+from evaluator.engine.plan import Plan, Prompt, in_order, make_plan
+from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from evaluator.engine.reference import answer_one_by_one
+from evaluator.engine.transformers_engine import TransformersEngine, create
+from evaluator.suite.case import Message
+from shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
+
+WORDS = ["select", "count", "from", "where", "group", "order", "by", "customers", "products", "price", "stock", "city", "year"]
+GREEDY = Decoding(max_new_tokens=24)
+
+
+def _requests(count: int) -> list[Request]:
+    chooser = random.Random(7)
+    return [
+        Request(f"case-{n:02}", (Message("user", " ".join(chooser.choices(WORDS, k=chooser.randint(1, 30)))),))
+        for n in range(count)
+    ]
+
+
+def _answers(
+    engine: TransformersEngine,
+    requests: Sequence[Request],
+    decoding: Decoding = GREEDY,
+    plan_for: Sequence[Request] = (),
+) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    engine.answer(
+        requests, decoding, lambda answer: found.update({answer.case_id: answer}), lambda tokens: None, plan_for
+    )
+    return found
+
+
+def _texts(answers: dict[str, Answer]) -> dict[str, str]:
+    return {case: answer.text for case, answer in answers.items()}
+
+
+@pytest.mark.parametrize("kind", ["base", "lora", "dora", "ia3", "lokr"])
+def test_ragged_answers_equal_the_reference(engine32: TransformersEngine, adapters: dict[str, Path], kind: str) -> None:
+    requests = _requests(9)
+    if kind != "base":
+        engine32.attach(adapters[kind])
+    ragged = _answers(engine32, requests)
+    model = engine32._model
+    model.set_attn_implementation("sdpa")
+    reference: dict[str, Answer] = {}
+    prompts = [engine32._prompt(request, GREEDY) for request in requests]
+    answer_one_by_one(
+        model, prompts, engine32._language(), GREEDY,
+        lambda answer: reference.update({answer.case_id: answer}), lambda tokens: None,
+    )  # fmt: skip
+    model.set_attn_implementation(transformers_engine.ragged.NAME)
+    engine32.detach()
+    assert _texts(ragged) == _texts(reference)
+    assert {a.case_id: a.output_tokens for a in ragged.values()} == {
+        a.case_id: a.output_tokens for a in reference.values()
+    }
+    assert len(set(_texts(ragged).values())) > 5  # the prompts matter
+
+
+@pytest.mark.parametrize("layout", ["one by one", "threes", "sevens", "shuffled", "few slots"])
+def test_answers_do_not_depend_on_the_company(
+    engine: TransformersEngine, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = _requests(21)
+    together = _texts(_answers(engine, requests))
+    if layout == "shuffled":
+        random.Random(3).shuffle(requests)
+    if layout == "few slots":
+        monkeypatch.setattr(
+            engine, "_plan", lambda suite: Plan(2, make_plan(suite, bytes_per_position=1, memory_bytes=1).capacity)
+        )
+    size = {"one by one": 1, "threes": 3, "sevens": 7}.get(layout, len(requests))
+    apart: dict[str, str] = {}
+    for start in range(0, len(requests), size):
+        apart |= _texts(_answers(engine, requests[start : start + size], plan_for=requests))
+    assert apart == together
+
+
+def test_stop_strings_end_an_answer_and_are_not_part_of_it(engine32: TransformersEngine) -> None:
+    requests = _requests(3)
+    whole = _answers(engine32, requests)
+    stop = next(answer.text[4:6] for answer in whole.values() if len(answer.text) > 8)
+    stopped = _answers(engine32, requests, Decoding(max_new_tokens=24, stop=(stop,)))
+    for case, answer in stopped.items():
+        assert stop not in answer.text
+        assert whole[case].text.startswith(answer.text)
+    assert any(answer.finish_reason == "stop" and answer.output_tokens < 24 for answer in stopped.values())
+
+
+def test_sampling_is_repeatable_and_independent_of_company(engine32: TransformersEngine) -> None:
+    decoding = Decoding(temperature=0.8, top_p=0.9, top_k=20, max_new_tokens=12)
+    requests = _requests(6)
+    first = _texts(_answers(engine32, requests, decoding))
+    assert _texts(_answers(engine32, requests, decoding)) == first
+    assert _texts(_answers(engine32, requests[2:3], decoding, plan_for=requests)) == {"case-02": first["case-02"]}
+    assert _texts(_answers(engine32, requests, Decoding(temperature=0.8, max_new_tokens=12, seed=1))) != first
+
+
+def test_cancelling_leaves_the_engine_usable(engine32: TransformersEngine) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def hook(tokens: int) -> None:
+        if tokens > 10:
+            raise Cancelled
+
+    before = _texts(_answers(engine32, _requests(4)))
+    with pytest.raises(Cancelled):
+        engine32.answer(_requests(4), GREEDY, lambda answer: None, hook)
+    assert _texts(_answers(engine32, _requests(4))) == before
+
+
+def test_limits_of_length(engine32: TransformersEngine) -> None:
+    requests = [
+        Request("long", (Message("user", "x" * 600),)),
+        Request("short", (Message("user", "x"),), max_new_tokens=3),
+        Request("nearly", (Message("user", "x" * 470),)),
+    ]
+    answers = _answers(engine32, requests, Decoding(max_new_tokens=200))
+    assert answers["long"].finish_reason == "prompt_too_long"
+    assert answers["short"].output_tokens <= 3
+    assert answers["nearly"].prompt_tokens + answers["nearly"].output_tokens <= 512
+
+
+def test_out_of_memory_goes_on_with_fewer_slots(engine32: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = _requests(8)
+    wanted = _texts(_answers(engine32, requests))
+    run, slots = transformers_engine.DecodeLoop.run, []
+
+    def full(self: transformers_engine.DecodeLoop, *args: object) -> None:
+        slots.append(self._slots)
+        if self._slots > 2:
+            raise torch.OutOfMemoryError
+        run(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(transformers_engine.DecodeLoop, "run", full)
+    assert _texts(_answers(engine32, requests)) == wanted
+    assert slots == [8, 4, 2]
+    monkeypatch.setattr(transformers_engine.DecodeLoop, "run", lambda self, *args: _out_of_memory())
+    with pytest.raises(DeviceOutOfMemory):
+        _answers(engine32, requests)
+
+
+def _out_of_memory() -> None:
+    raise torch.OutOfMemoryError
+
+
+def test_info_names_what_answers_depend_on(engine32: TransformersEngine) -> None:
+    assert (engine32.info.device, engine32.info.dtype) == ("cpu", "float32")
+    assert {"torch", "transformers", "peft", "sidestep"} == set(engine32.info.versions)
+    assert len(engine32.info.base_fingerprint) == 64
+    assert any("row groups" in note for note in engine32.info.notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (EngineSettings("/nowhere"), BaseModelError),
+        (EngineSettings("/", device="cuda"), ConfigError),
+        (EngineSettings("/", device="tpu"), ConfigError),
+        (EngineSettings("/", quantization="int4"), ConfigError),
+    ],
+)
+def test_what_cannot_work_is_said(settings: EngineSettings, kind: type[Exception]) -> None:
+    if settings.device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(kind):
+        create(settings)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "memory", "slots", "capacity"),
+    [
+        ([10, 20], 1 << 30, 2, 64),
+        ([60], 1 << 30, 1, 128),
+        ([10] * 100, 1 << 30, 64, 64),
+        ([10] * 100, 64 * 100 * 8, 8, 64),
+        ([10] * 100, 1, 1, 64),
+        ([], 1, 1, 64),
+    ],
+)
+def test_plan(lengths: list[int], memory: int, slots: int, capacity: int) -> None:
+    prompts = [Prompt(str(n), (1,) * length, 8) for n, length in enumerate(lengths)]
+    assert make_plan(prompts, bytes_per_position=100, memory_bytes=memory) == Plan(slots, capacity)
+
+
+def test_order_is_longest_first_then_by_id() -> None:
+    prompts = [Prompt("b", (1,), 4), Prompt("a", (1,), 4), Prompt("c", (1, 2), 4)]
+    assert [prompt.case_id for prompt in in_order(prompts)] == ["c", "a", "b"]
+
+
+def test_small_decisions() -> None:
+    assert first_stop("abcdef", ["d", "bc"]) == 1
+    assert first_stop("abc", ["x"]) is None
+    assert lowest_of_the_largest(torch.tensor([[0.0, 2.0, 2.0], [3.0, 1.0, 3.0]])) == [1, 0]
+    assert seed_of("a", 1) == seed_of("a", 1) != seed_of("b", 1)
+
+
+def test_sampling_keeps_only_what_top_k_and_top_p_allow() -> None:
+    logits = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+    top_k = sampling_probabilities(logits, Decoding(temperature=1.0, top_k=2))
+    assert (top_k > 0).tolist() == [[True, True, False, False]]
+    top_p = sampling_probabilities(logits, Decoding(temperature=1.0, top_p=0.5))
+    assert (top_p > 0).tolist() == [[True, False, False, False]]
+    assert torch.allclose(top_p.sum(-1), torch.ones(1))

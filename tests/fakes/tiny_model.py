@@ -1,4 +1,4 @@
-"""A random language model of a few hundred kilobytes, saved as a real one: for tests that need torch but no knowledge."""
+"""A random language model of a few hundred kilobytes, saved as a real one: for tests that need torch, not knowledge."""
 
 from __future__ import annotations
 

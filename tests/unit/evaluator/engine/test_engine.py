@@ -18,7 +18,21 @@ from evaluator.engine.transformers_engine import TransformersEngine, create
 from evaluator.suite.case import Message
 from shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
 
-WORDS = ["select", "count", "from", "where", "group", "order", "by", "customers", "products", "price", "stock", "city", "year"]
+WORDS = [
+    "select",
+    "count",
+    "from",
+    "where",
+    "group",
+    "order",
+    "by",
+    "customers",
+    "products",
+    "price",
+    "stock",
+    "city",
+    "year",
+]
 GREEDY = Decoding(max_new_tokens=24)
 
 

@@ -100,7 +100,7 @@ def _read(config: TrainingConfig, path: str) -> datasets.Dataset:
         raise DatasetError(
             f"the dataset {path} does not exist", hint="correct dataset_path; relative paths start at the manifest"
         )
-    builder = _FORMATS.get(config.format or "") or _BUILDERS.get(local.suffix.lower())
+    builder = _BUILDERS.get(local.suffix.lower()) or _FORMATS.get(config.format or "")
     if builder is None:
         raise DatasetError(f"{path} is of unknown format", hint=f"set format to one of {', '.join(_FORMATS)}")
     if local.stat().st_size == 0:

@@ -1,0 +1,91 @@
+"""What gives way on which device, and that it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.cpu_dtype import cpu_dtype
+from shared.errors import ConfigError, UnsupportedOnDevice
+from trainer.config_reading import from_host
+from trainer.device_plan import DeviceFacts, find_device, plan_device
+
+SLOW_CPU = DeviceFacts("cpu", fast_bf16=False)
+FAST_CPU = DeviceFacts("cpu", fast_bf16=True)
+GPU = DeviceFacts("cuda", fast_bf16=True, has_bitsandbytes=True, has_flash_attention=True)
+OLD_GPU = DeviceFacts("cuda", fast_bf16=False)
+
+
+@pytest.mark.parametrize(
+    ("training", "facts", "plan", "replaced"),
+    [
+        ({}, FAST_CPU, {"dtype": "float32", "autocast": None, "attention": "sdpa"}, []),
+        ({"bf16": True}, FAST_CPU, {"dtype": "bfloat16", "autocast": None}, []),
+        ({"bf16": True}, SLOW_CPU, {"dtype": "float32"}, ["bf16 is replaced by float32"]),
+        ({"fp16": True}, FAST_CPU, {"dtype": "bfloat16"}, ["fp16 is replaced by bfloat16"]),
+        ({"bf16": True}, GPU, {"dtype": "bfloat16", "autocast": "bf16"}, []),
+        ({"bf16": True}, OLD_GPU, {"dtype": "float16", "autocast": "fp16"}, ["bf16 is replaced by fp16"]),
+        (
+            {"optim": "adamw_bnb_8bit"},
+            FAST_CPU,
+            {"optim": "adamw_torch"},
+            ["optim adamw_bnb_8bit is replaced by adamw"],
+        ),
+        ({"optim": "adamw_bnb_8bit"}, GPU, {"optim": "adamw_bnb_8bit"}, []),
+        ({"flash_attention_2": True}, FAST_CPU, {"attention": "sdpa"}, ["flash_attention_2 is replaced by sdpa"]),
+        ({"flash_attention_2": True}, GPU, {"attention": "flash_attention_2"}, []),
+        ({"use_sdpa": False}, FAST_CPU, {"attention": "eager"}, []),
+        ({"use_tf32": True}, FAST_CPU, {"tf32": False}, ["use_tf32 is replaced by"]),
+        ({"packing": True}, FAST_CPU, {"packing": False}, ["packing is replaced by one row"]),
+        ({"packing": True, "flash_attention_2": True}, GPU, {"packing": True}, []),
+        ({"torch_compile": True}, FAST_CPU, {"compile": False}, ["torch_compile is replaced by eager"]),
+        ({"use_unsloth": True}, FAST_CPU, {}, ["use_unsloth is replaced by"]),
+        ({"dataloader_pin_memory": True}, FAST_CPU, {"pin_memory": False}, []),
+    ],
+)
+def test_plan(
+    host_config: Callable[..., dict[str, Any]],
+    training: dict[str, Any],
+    facts: DeviceFacts,
+    plan: dict[str, Any],
+    replaced: list[str],
+) -> None:
+    made = plan_device(from_host(host_config(**training)), facts)
+    assert {name: getattr(made, name) for name in plan} == plan
+    assert len(made.replaced) == len(replaced)
+    assert all(line.startswith(start) for line, start in zip(made.replaced, replaced, strict=True))
+
+
+def test_quantization_is_never_dropped_in_silence(host_config: Callable[..., dict[str, Any]]) -> None:
+    document = {**host_config(), "quantization": "int4"}
+    with pytest.raises(UnsupportedOnDevice, match="--allow-unquantized"):
+        plan_device(from_host(document), FAST_CPU)
+    assert plan_device(from_host(document), GPU).quantization == "int4"
+    document["training"]["allow_unquantized"] = True
+    plan = plan_device(from_host(document), FAST_CPU)
+    assert plan.quantization == "none"
+    assert plan.replaced == ("quantization int4 is replaced by float32 weights (--allow-unquantized)",)
+
+
+def test_unknown_devices_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown device"):
+        find_device("tpu")
+
+
+@pytest.mark.parametrize(
+    ("content", "dtype"),
+    [
+        ("flags : fpu avx2", "float32"),
+        ("flags : fpu avx2 avx512f avx512_bf16", "bfloat16"),
+        ("flags\t\t: amx_bf16", "bfloat16"),
+        ("Features : fp asimd bf16", "bfloat16"),
+        ("model name : bf16", "float32"),
+    ],
+)
+def test_cpu_dtype_by_capability(tmp_path: Path, content: str, dtype: str) -> None:
+    (tmp_path / "cpuinfo").write_text(content)
+    assert cpu_dtype(tmp_path / "cpuinfo") == dtype
+    assert cpu_dtype(tmp_path / "none") == "float32"

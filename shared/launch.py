@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -52,9 +52,15 @@ class Ended:
 class CoLaunch:
     """Both processes, each in a session of its own so that signals reach them through us, in order."""
 
-    def __init__(self, trainer_command: Sequence[str], evaluator_command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        trainer_command: Sequence[str],
+        evaluator_command: Sequence[str],
+        anything_published: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._trainer_command = trainer_command
         self._evaluator_command = evaluator_command
+        self._anything_published = anything_published
         self._stop = _Stop()
 
     def run(self) -> Ended:
@@ -78,7 +84,8 @@ class CoLaunch:
         trainer_exit = self._wait(trainer, evaluator, told=0)
         self._report("training", trainer_exit)
         told = self._stop.requests
-        if told:
+        pointless = trainer_exit != 0 and not self._anything_published()
+        if told or pointless:
             _send(evaluator, signal.SIGTERM)
         elif evaluator.poll() is None:
             log.info("training has ended; the evaluator finishes what is pending")

@@ -12,6 +12,7 @@ from shared.launch import CoLaunch, python_command
 from shared.layout import ExpertFolder
 from shared.logs import configure_logging, get_logger
 from shared.manifest import expert_manifest
+from shared.place import find_place, holds_checkpoints
 
 log = get_logger("sidestep")
 
@@ -60,7 +61,12 @@ def up(
         *_option("--max-new-tokens", max_new_tokens),
         *(["--fail-on-regression"] if fail_on_regression else []),
     ]
-    ended = CoLaunch(python_command("trainer", *trainer), python_command("evaluator", *evaluator)).run()
+    models = find_place(expert, weights=output_dir).model_folders
+    ended = CoLaunch(
+        python_command("trainer", *trainer),
+        python_command("evaluator", *evaluator),
+        anything_published=lambda: any(holds_checkpoints(model.root) for model in models()),
+    ).run()
     raise typer.Exit(EXIT_USAGE if ended.trainer == EXIT_USAGE else ended.exit_code)
 
 

@@ -6,6 +6,7 @@ by these files: work is found by scanning, and claims are locks.
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import time
@@ -53,6 +54,7 @@ class PresenceFile:
         host = socket.gethostname()
         self._path = presence_folder(reports) / f"{host}-{os.getpid()}.json"
         self.current = Presence(host, os.getpid(), clock(), 0.0)
+        _forget_the_dead(self._path.parent, host)
 
     def update(self, **changes: object) -> None:
         """Change fields and write when due. A file that cannot be written is no reason to stop evaluating."""
@@ -70,6 +72,15 @@ class PresenceFile:
     def remove(self) -> None:
         with suppress(OSError):
             self._path.unlink()
+
+
+def _forget_the_dead(folder: Path, host: str) -> None:
+    """Remove the files of this machine's evaluators that were killed before they could."""
+    for path in folder.glob(f"{glob.escape(host)}-*.json"):
+        process = path.stem.removeprefix(f"{host}-")
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            with suppress(OSError):
+                path.unlink()
 
 
 def evaluators_present(reports: ReportsFolder, *, max_age: float = FRESH_SECONDS) -> list[Presence]:

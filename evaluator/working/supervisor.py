@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import IO
 
-from evaluator.reporting.store import list_outcomes
+from evaluator.reporting.store import list_outcomes, sweep_staging
 from evaluator.results import Identity, Outcome
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import load_suite
@@ -23,7 +23,7 @@ from evaluator.working.evaluation import Evaluation
 from evaluator.working.messages import Start
 from evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
 from evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
-from evaluator.working.presence import PresenceFile
+from evaluator.working.presence import PresenceFile, evaluators_present
 from evaluator.working.settings import EvaluatorSettings
 from shared.errors import EngineError, ReportsFolderError, SuiteError
 from shared.layout import model_folder_name
@@ -93,6 +93,7 @@ class Supervisor:
         root = self._settings.place.root
         if not root.is_dir():
             log.info("waiting for %s to appear", root)
+        sweep_staging(self._settings.place.reports, lambda: bool(evaluators_present(self._settings.place.reports)))
         try:
             with Watcher(self._settings.place, self._wakeup) as watcher:
                 self._loop(until, watcher)

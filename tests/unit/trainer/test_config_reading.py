@@ -174,7 +174,7 @@ def test_overrides(host_config: HostConfig) -> None:
         from_host(host_config()), {"batch_size": 4, **parse_settings(["bf16=true", "optim=sgd", "rank=2"])}
     )
     assert (config.batch_size, config.bf16, config.optim, config.rank) == (4, True, "sgd", 2)
-    with pytest.raises(ConfigError, match="no field 'batchsize'.*did you mean batch_size"):
+    with pytest.raises(ConfigError, match=r"no field 'batchsize'.*did you mean batch_size"):
         with_overrides(config, {"batchsize": 1})
     with pytest.raises(ConfigError, match="no FIELD=VALUE"):
         parse_settings(["batch_size"])

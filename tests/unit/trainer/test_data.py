@@ -128,7 +128,7 @@ def test_only_the_assistants_part_and_its_end_are_learnt(
 
 def test_modules_that_do_not_exist_are_refused_with_those_that_do(config: TrainingConfig) -> None:
     model, _ = load_base_model(config, plan_device(config, DeviceFacts("cpu", fast_bf16=False)))
-    with pytest.raises(ConfigError, match="does not have: nowhere.*down_proj.*q_proj"):
+    with pytest.raises(ConfigError, match=r"does not have: nowhere.*down_proj.*q_proj"):
         adapter_config(replace(config, target_modules=("q_proj", "nowhere")), model)
 
 

@@ -1,0 +1,74 @@
+"""How long a save keeps the training loop waiting because of publishing: a real LoRA training, one save per step.
+
+    python benchmarks/publish_blocking.py BASE_MODEL [SAVES]
+
+Prints a Markdown row for docs/benchmarks.md: the distribution of blocked time over all saves, beside what publishing
+would cost if it ran on the training thread (link, hash, sync, marker).
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+from shared.cpu_dtype import cpu_dtype
+from trainer.publisher import PublishCheckpoint
+
+
+class _TimedPublisher(PublishCheckpoint):
+    """Also records how long the work on the background thread takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.background_seconds: list[float] = []
+
+    def _publish(self, *args: Any) -> None:
+        began = time.perf_counter()
+        super()._publish(*args)
+        self.background_seconds.append(time.perf_counter() - began)
+
+
+def run(base_model: str, saves: int, out: Path, *callbacks: TrainerCallback) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base_model, dtype=getattr(torch, cpu_dtype()))
+    adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    rows = [{"input_ids": list(range(100, 148)), "labels": list(range(100, 148))}] * (saves + 1)
+    arguments = TrainingArguments(
+        output_dir=str(out), max_steps=saves, per_device_train_batch_size=1, save_steps=1, save_total_limit=2,
+        logging_steps=1, report_to=[], disable_tqdm=True,
+    )  # fmt: skip
+    Trainer(
+        model=get_peft_model(model, adapter), args=arguments, train_dataset=Dataset.from_list(rows),
+        callbacks=list(callbacks),
+    ).train()  # fmt: skip
+
+
+def row(name: str, seconds: list[float]) -> str:
+    milliseconds = sorted(1000 * each for each in seconds)
+    tenths = statistics.quantiles(milliseconds, n=10)
+    return (
+        f"| {name} | {len(milliseconds)} | {milliseconds[0]:.2f} | {statistics.median(milliseconds):.2f} "
+        f"| {tenths[-1]:.2f} | {milliseconds[-1]:.2f} |"
+    )
+
+
+def main() -> None:
+    base_model, saves = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    publisher = _TimedPublisher()
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        run(base_model, saves, Path(folder) / "weights" / "model", publisher)
+    print("| per save, in ms | saves | least | median | 90 % | most |\n|---|---|---|---|---|---|")
+    print(row("training loop blocked", publisher.blocked_seconds))
+    print(row("work on the background thread", publisher.background_seconds))
+
+
+if __name__ == "__main__":
+    main()

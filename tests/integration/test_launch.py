@@ -1,0 +1,135 @@
+"""Co-launch with small programs in place of trainer and evaluator: who ends when, and what is reported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 60
+
+LAUNCH = """
+import sys
+from shared.launch import CoLaunch
+from shared.logs import configure_logging
+configure_logging()
+trainer, evaluator, published = sys.argv[1:]
+command = lambda code: [sys.executable, "-u", "-c", code]
+ended = CoLaunch(command(trainer), command(evaluator), lambda: published == "yes").run()
+print("ended", ended.trainer, ended.evaluator, ended.interrupted)
+sys.exit(ended.exit_code)
+"""
+# Says what happens to it; ends when its input closes (drained) or on SIGTERM.
+EVALUATOR = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("evaluator: stopped"), sys.exit(0)))
+print("evaluator: ready")
+sys.stdin.read()
+print("evaluator: drained")
+"""
+# Waits for SIGTERM and ends in order, as a training does after its current step.
+TRAINER = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("trainer: saved"), sys.exit(1)))
+print("trainer: ready")
+while True: signal.pause()
+"""
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('trainer: ready')\nwhile True: signal.pause()"
+)
+
+
+def _start(trainer: str, evaluator: str = EVALUATOR, published: str = "yes") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", LAUNCH, trainer, evaluator, published], cwd=REPOSITORY, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def _run(trainer: str, evaluator: str = EVALUATOR, published: str = "yes") -> tuple[int, str]:
+    process = _start(trainer, evaluator, published)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    return process.returncode, output
+
+
+def _read_until(process: subprocess.Popen[str], *texts: str) -> str:
+    assert process.stdout is not None
+    seen = ""
+    while not all(text in seen for text in texts):
+        line = process.stdout.readline()
+        assert line, seen
+        seen += line
+    return seen
+
+
+def test_when_training_ends_the_evaluator_is_drained() -> None:
+    code, output = _run("print('trained')")
+    assert code == 0
+    assert "evaluator: drained" in output
+    assert "ended 0 0 False" in output
+
+
+@pytest.mark.parametrize(("published", "end"), [("yes", "drained"), ("no", "stopped")])
+def test_a_failed_training_still_has_its_checkpoints_evaluated(published: str, end: str) -> None:
+    code, output = _run("import sys, time; time.sleep(0.5); sys.exit(1)", published=published)
+    assert code == 1
+    assert "training failed (exit status 1)" in output
+    if published == "yes":
+        assert "evaluator: drained" in output
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "how"),
+    [("import sys; sys.exit(1)", "exit status 1"), ("import os; os.kill(os.getpid(), 9)", "killed by signal SIGKILL")],
+)
+def test_the_evaluators_failure_never_ends_training(evaluator: str, how: str) -> None:
+    code, output = _run("import time; time.sleep(1); print('trained to the end')", evaluator)
+    assert code == 1
+    assert "trained to the end" in output
+    assert f"the evaluator ended early ({how}); training goes on" in output
+
+
+def test_a_regression_is_not_a_failure() -> None:
+    code, output = _run("print('trained')", "import sys; sys.stdin.read(); sys.exit(3)")
+    assert code == 3
+    assert "failed" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_both_in_order(number: signal.Signals) -> None:
+    process = _start(TRAINER)
+    _read_until(process, "trainer: ready", "evaluator: ready")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 1
+    assert output.index("trainer: saved") < output.index("evaluator: stopped")
+    assert "failed" not in output
+
+
+def test_two_signals_end_both_at_once() -> None:
+    process = _start(STUBBORN, "print('evaluator: ready')\nimport signal; signal.pause()")
+    _read_until(process, "trainer: ready", "evaluator: ready")
+    process.send_signal(signal.SIGINT)
+    _read_until(process, "stopping")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 1
+    assert "ended -9 -9 True" in output
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_children_only_through_us() -> None:
+    """A terminal signals its whole foreground group; the children must not be in it."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", LAUNCH, TRAINER, EVALUATOR, "yes"], cwd=REPOSITORY, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    _read_until(process, "trainer: ready", "evaluator: ready")
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert output.count("trainer: saved") == 1
+    assert "KeyboardInterrupt" not in output

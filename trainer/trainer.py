@@ -25,7 +25,7 @@ from trainer.callbacks import LogProgress, MemoryCleanup, OverfittingMonitor, St
 from trainer.config import TrainingConfig
 from trainer.dataset_loader import TrainingData, load_training_data
 from trainer.device_plan import DevicePlan, find_device, plan_device
-from trainer.model_loader import checkpoint_attention_blocks, load_base_model
+from trainer.model_loader import checkpoint_attention_blocks, load_base_model, locate_base_model
 from trainer.publisher import PublishCheckpoint, RunDescription
 
 log = get_logger("trainer")
@@ -56,6 +56,7 @@ def train(config: TrainingConfig) -> TrainingResult:
     for line in plan.replaced:
         log.warning("%s", line)
     log.info("training on %s with %s weights", plan.device, plan.dtype)
+    locate_base_model(config)  # before the data: a wrong path should be said at once
     data = load_training_data(config)
     model, tokenizer = load_base_model(config, plan)
     if tokenizer.chat_template is None:

@@ -91,7 +91,7 @@ class Supervisor:
     def run(self, until: Until) -> Session:
         """Work until the end. Raises a SidestepError when nothing can be evaluated until somebody changes something."""
         root = self._settings.place.root
-        if not root.is_dir():
+        if not root.is_dir() and not until.once:
             log.info("waiting for %s to appear", root)
         sweep_staging(self._settings.place.reports, lambda: bool(evaluators_present(self._settings.place.reports)))
         try:

@@ -1,0 +1,168 @@
+"""The supervisor's parts without processes: planning, attempts, messages, presence, verification, worker's errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
+from evaluator.results import CaseResult, CaseStatus, CheckResult, Identity
+from evaluator.watching.order import Order
+from evaluator.watching.scan import Candidate
+from evaluator.working.attempts import Attempt, finished_cases
+from evaluator.working.messages import (
+    Assignment,
+    CaseDone,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Start,
+    decode_command,
+    decode_event,
+    encode,
+)
+from evaluator.working.planning import Conditions, pending_tasks
+from evaluator.working.presence import PresenceFile, evaluators_present
+from evaluator.working.verify import verified_sources
+from evaluator.working.worker import failure_of
+from shared import errors
+from shared.checkpoint import describe_files
+from shared.layout import ModelFolder, ReportsFolder
+from shared.marker import FileEntry
+from tests.fakes.checkpoints import write_checkpoint
+
+CONDITIONS = Conditions("suite", "decoding")
+RESULT = CaseResult(
+    "a", "name", "c", CaseStatus.FAILED, 0.0, "out\ud800", (CheckResult("exact", False, 0.0, "x"),), ("k",), (), None
+)
+
+
+def _candidate(step: int, *, model: str = "tiny", skipped: str | None = None) -> Candidate:
+    return Candidate(model, step, f"hash-{step}", () if skipped else (Path("x"),), skipped=skipped)
+
+
+@pytest.mark.parametrize(("order", "steps"), [(Order.NEWEST, [5, 30, 20, 10]), (Order.OLDEST, [5, 10, 20, 30])])
+def test_order_of_work(order: Order, steps: list[int]) -> None:
+    candidates = [_candidate(20), _candidate(10), _candidate(30), _candidate(5, skipped="gone")]
+    tasks = pending_tasks(candidates, CONDITIONS, set(), order)
+    assert [task.identity.step for task in tasks] == steps  # what needs only a note comes first
+
+
+def test_what_has_an_outcome_is_not_pending() -> None:
+    done = {CONDITIONS.task(_candidate(10)).identity.id}
+    assert [
+        task.identity.step for task in pending_tasks([_candidate(10), _candidate(20)], CONDITIONS, done, Order.NEWEST)
+    ] == [20]
+    other = Conditions("another suite", "decoding")
+    assert len(pending_tasks([_candidate(10)], other, done, Order.NEWEST)) == 1
+
+
+def test_base_is_done_by_name_until_the_engine_can_tell() -> None:
+    info = EngineInfo("x", "f" * 64, "cpu", "float32", {})
+    task = CONDITIONS.base_task("tiny", info)
+    assert CONDITIONS.base_is_done("tiny", [task.identity])
+    assert not CONDITIONS.base_is_done("other", [task.identity])
+    assert not Conditions("another", "decoding").base_is_done("tiny", [task.identity])
+
+
+def test_identities_differ_in_every_part() -> None:
+    parts: list[tuple[str, int | None, str, str, str]] = [
+        ("a", 1, "b", "c", "d"), ("x", 1, "b", "c", "d"), ("a", 2, "b", "c", "d"), ("a", None, "b", "c", "d"),
+        ("a", 1, "x", "c", "d"), ("a", 1, "b", "x", "d"), ("a", 1, "b", "c", "x"),
+    ]  # fmt: skip
+    assert len({Identity(*each).id for each in parts}) == len(parts)
+
+
+def test_messages_survive_the_pipe() -> None:
+    file = FileEntry(name="x", size=1, sha256="0" * 64)
+    commands = [
+        Start("module:function", EngineSettings("/m", options=(("a", 1),))),
+        Assignment("checkpoint-1", (Path("/x"),), (file,), Path("/s"), "h", Decoding(stop=("a",)), ("b",)),
+        Assignment("base", (), None, Path("/s"), "h", Decoding()),
+    ]
+    for command in commands:
+        line = encode(command)  # type: ignore[arg-type]
+        assert line.count(b"\n") == 1
+        assert json.loads(line)["kind"] == command.kind  # type: ignore[attr-defined]
+        assert encode(decode_command(line)) == line
+    events = [
+        Ready(EngineInfo("x", "f", "cpu", "float32", {"a": "1"}, ("n",))), CaseDone(RESULT), Progress("x", 3),
+        Finished(1.0, 2.0), Failed("attempt", "m", None, True),
+    ]  # fmt: skip
+    for event in events:
+        assert encode(decode_event(encode(event))) == encode(event)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind"):
+        decode_event(b'{"kind": "exec"}')
+
+
+def test_attempts_keep_cases_and_count_failures(tmp_path: Path) -> None:
+    reports, identity = ReportsFolder(tmp_path), Identity("m", 1, "h", "s", "d")
+    with Attempt(reports, identity) as attempt:
+        attempt.add(RESULT)
+        assert attempt.record_failure("x") == 1
+    [file] = (tmp_path / ".attempts" / identity.id).glob("cases-*.jsonl")
+    file.write_bytes(file.read_bytes() + b'{"id": "torn')
+    with Attempt(reports, identity) as again:
+        assert list(again.finished) == ["a"]
+        assert again.finished["a"].output == "out?"
+        assert again.failures == 1
+    assert finished_cases(reports, identity) == 1
+    with Attempt(reports, identity, fresh=True) as fresh:
+        assert (fresh.finished, fresh.failures) == ({}, 0)
+        fresh.forget()
+    assert not reports.attempts.exists()
+
+
+def test_presence_is_written_when_due_and_ages(tmp_path: Path) -> None:
+    reports, now = ReportsFolder(tmp_path), [1000.0]
+    file = PresenceFile(reports, lambda: now[0])
+    file.update(state="waiting")
+    assert evaluators_present(reports) == []  # said long ago, by the real clock
+    assert len(evaluators_present(reports, max_age=1e12)) == 1
+    now[0] += 1
+    file.update()
+    assert evaluators_present(reports, max_age=1e12)[0].updated_at == 1000.0
+    file.update(state="evaluating", checkpoint="checkpoint-1")
+    assert evaluators_present(reports, max_age=1e12)[0].updated_at == 1001.0
+    file.remove()
+    assert evaluators_present(reports, max_age=1e12) == []
+
+
+def test_sources_are_verified_in_turn(tmp_path: Path) -> None:
+    good = write_checkpoint(ModelFolder(tmp_path / "a"), 1)
+    changed = write_checkpoint(ModelFolder(tmp_path / "b"), 1, salt=1)
+    files = describe_files(good)
+    assert list(verified_sources_until_end([tmp_path / "none", good], files)) == [good]
+    with pytest.raises(errors.CheckpointRejected, match="other content"):
+        list(verified_sources([tmp_path / "none", changed], files))
+    with pytest.raises(errors.CheckpointVanished):
+        list(verified_sources([tmp_path / "none"], files))
+
+
+def verified_sources_until_end(sources: list[Path], files: tuple[FileEntry, ...]) -> list[Path]:
+    """Sources that were offered; being exhausted afterwards is not the point here."""
+    offered = []
+    try:
+        for source in verified_sources(sources, files):
+            offered.append(source)
+    except errors.CheckpointVanished:
+        pass
+    return offered
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (errors.CheckpointRejected("x"), "rejected"),
+        (errors.CheckpointVanished("x"), "vanished"),
+        (errors.BaseModelError("x"), "fatal"),
+        (errors.ConfigError("x"), "fatal"),
+        (errors.DeviceOutOfMemory("x"), "attempt"),
+        (errors.SuiteError("x"), "attempt"),
+    ],
+)
+def test_kinds_of_failure(error: errors.SidestepError, verdict: str) -> None:
+    assert failure_of(error).verdict == verdict

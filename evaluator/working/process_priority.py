@@ -13,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+# About a tenth of a busy processor. At 19 (1.5 %) loading the base model beside a training took minutes, and no result
+# landed before training ended (docs/decisions/cpu-share.md).
+SESSION_NICE = 10
 
 
 def die_with_parent(parent: int) -> None:
@@ -28,12 +31,12 @@ def yield_cpu() -> str:
     """Run only when nobody else wants the CPU; returns what was done, in words.
 
     Linux schedules each session as a group of its own (autogroup), and SCHED_IDLE counts only inside the group: a
-    worker in its own session would still get half of the machine. So the group is given the lowest weight, too.
+    worker in its own session would still get half of the machine. So the group is given a low weight, too.
     """
     done = _idle_class()
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
-        done += ", lowest session weight"
+        Path("/proc/self/autogroup").write_text(str(SESSION_NICE))
+        done += f", session weight of nice {SESSION_NICE}"
     return done
 
 

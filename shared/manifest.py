@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from shared.durable import read_bounded
 from shared.errors import ManifestError
+from shared.json_input import read_json_object
 from shared.layout import ExpertFolder, model_folder_name
 
 BASE_MODEL_VARIABLE = "SIDESTEP_BASE_MODEL"
@@ -45,7 +43,7 @@ class Manifest:
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest. Raises ManifestError that names the file and what is wrong in it."""
-    document = without_comments(_read_object(path))
+    document = without_comments(read_json_object(path, MAX_MANIFEST_BYTES, ManifestError))
     for key in ("name", "version"):
         if not isinstance(document.get(key), str) or not document[key].strip():
             raise ManifestError(f"{path}: the field '{key}' is missing", hint=f'add "{key}": "…" at the top level')
@@ -82,23 +80,6 @@ def without_comments(value: Any) -> Any:
     if isinstance(value, list):
         return [without_comments(each) for each in value]
     return value
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        document = orjson.loads(read_bounded(path, MAX_MANIFEST_BYTES))
-    except orjson.JSONDecodeError as error:
-        raise ManifestError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="correct the file there",
-        ) from error
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(document, dict):
-        raise ManifestError(
-            f"{path} holds no JSON object", hint="a manifest starts with { and has 'name' and 'version'"
-        )
-    return document
 
 
 def _base_model(path: Path, document: dict[str, Any]) -> dict[str, Any]:

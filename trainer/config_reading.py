@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from shared.durable import read_bounded
 from shared.errors import ConfigError, ManifestError
+from shared.json_input import read_json_object
 from shared.layout import ExpertFolder
 from shared.logs import get_logger
 from shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
@@ -49,7 +49,7 @@ def read_config(source: Path) -> TrainingConfig:
     """Configuration from a file of the host's or from an expert's folder. Raises ConfigError or ManifestError."""
     if source.is_dir():
         return from_expert(ExpertFolder(source))
-    return from_host(_read_object(source), str(source))
+    return from_host(read_json_object(source, MAX_MANIFEST_BYTES, ConfigError), str(source))
 
 
 def from_expert(expert: ExpertFolder) -> TrainingConfig:
@@ -149,23 +149,6 @@ def _manifest_of(output_dir: Path) -> Manifest | None:
             except ManifestError as error:
                 log.warning("name and version are unknown: %s", error)
     return None
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        document = orjson.loads(read_bounded(path.resolve(), MAX_MANIFEST_BYTES))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file", hint="give an expert's folder or a configuration file") from error
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="correct the file there",
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no JSON object")
-    return document
 
 
 def _relative_to(folder: Path, value: str | None) -> str | None:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
 from evaluator.suite.scorers import SCORERS
-from shared.durable import read_bounded
 from shared.errors import SuiteError
+from shared.json_input import read_json
 
 MAX_SUITE_BYTES = 64 << 20
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
@@ -53,7 +53,7 @@ class _CaseDocument(BaseModel):
 
 def load_suite(path: Path) -> Suite:
     """The suite in a file. Raises SuiteError with the case, what is wrong with it, and what to do."""
-    document = _read(path)
+    document = read_json(path, MAX_SUITE_BYTES, SuiteError)
     head = document if isinstance(document, dict) else {}
     rows = head.get("test_cases", head.get("cases")) if head else document
     if not isinstance(rows, list):
@@ -76,18 +76,6 @@ def case_hash(case: Case) -> str:
     """Names what a case asks and expects, so that a changed case with an old id is not compared with its past."""
     relevant = {key: value for key, value in asdict(case).items() if key not in ("name", "category", "failure_reason")}
     return hashlib.sha256(orjson.dumps(relevant, option=orjson.OPT_SORT_KEYS, default=dict)).hexdigest()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return orjson.loads(read_bounded(path.resolve(), MAX_SUITE_BYTES))
-    except orjson.JSONDecodeError as error:
-        raise SuiteError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="correct the file there",
-        ) from error
-    except OSError as error:
-        raise SuiteError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _case(row: Any, number: int, path: Path, warnings: list[str]) -> Case:

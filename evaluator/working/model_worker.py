@@ -31,6 +31,31 @@ class Surroundings:
     tick: Callable[[], None]  # called at least once a second while waiting
 
 
+class _Silence:
+    """Time since the worker was last heard of, and whether it means that the worker hangs.
+
+    A worker beside a training that fills the processor may be starved for long: then it wants the processor and gets
+    little of it. That is forgiven, for ten times as long.
+    """
+
+    STARVED_SHARE = 0.25  # of one processor
+    STARVED_FACTOR = 10
+
+    def __init__(self, process: WorkerProcess, limit: float) -> None:
+        self._process = process
+        self._limit = limit
+        self._since = time.monotonic()
+        self._cpu_then = process.cpu_seconds()
+
+    def means_hung(self) -> bool:
+        seconds = time.monotonic() - self._since
+        if seconds <= self._limit:
+            return False
+        share = (self._process.cpu_seconds() - self._cpu_then) / seconds
+        starved = self._process.wants_cpu() and share < self.STARVED_SHARE
+        return not starved or seconds > self.STARVED_FACTOR * self._limit
+
+
 class ModelWorker:
     """One worker process at a time. ``stall_seconds``: silence after which a worker counts as hung and is killed."""
 
@@ -93,7 +118,7 @@ class ModelWorker:
 
     def _events(self) -> Iterator[Event]:
         assert self._process is not None
-        heard = time.monotonic()
+        silence = _Silence(self._process, self._stall_seconds)
         while True:
             if self._around.should_stop():
                 raise StopRequested
@@ -104,8 +129,8 @@ class ModelWorker:
                 raise EngineError(f"the worker died ({how})")
             yield from events
             if events:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > self._stall_seconds:
+                silence = _Silence(self._process, self._stall_seconds)
+            elif silence.means_hung():
                 self.close()
                 raise EngineError(f"the worker made no progress for {self._stall_seconds:.0f} s and was killed")
             self._around.tick()

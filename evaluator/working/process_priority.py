@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-# About a tenth of a busy processor. At 19 (1.5 %) loading the base model beside a training took minutes, and no result
-# landed before training ended (docs/decisions/cpu-share.md).
-SESSION_NICE = 10
+# About a twenty-fifth of a busy processor. At 10 a two-threaded training step took four times as long, because its threads
+# wait for each other whenever one is interrupted; at 19 nothing landed before training ended (docs/decisions/cpu-share.md).
+SESSION_NICE = 14
 
 
 def die_with_parent(parent: int) -> None:

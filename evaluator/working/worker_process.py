@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, cast
 
 from pydantic import ValidationError
@@ -63,6 +64,23 @@ class WorkerProcess:
                 return events or None
             *lines, self._partial = (self._partial + chunk).split(b"\n")
             events += [event for line in lines if (event := _decoded(line))]
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far; 0 where the system does not tell."""
+        fields = self._stat()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+    def wants_cpu(self) -> bool:
+        """Whether it is running or waiting for a processor, as opposed to sleeping."""
+        fields = self._stat()
+        return bool(fields) and fields[0] == "R"
+
+    def _stat(self) -> list[str]:
+        """/proc/<pid>/stat from the state on."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return []
 
     def kill(self) -> None:
         """End the worker now and wait until it is gone."""

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-# About a twenty-fifth of a busy processor. At 10 a two-threaded training step took four times as long, because its threads
-# wait for each other whenever one is interrupted; at 19 nothing landed before training ended (docs/decisions/cpu-share.md).
+# About a twenty-fifth of a busy processor. At 10 a two-threaded training step took four times as long, because its
+# threads wait for each other; at 19 nothing landed before training ended (docs/decisions/cpu-share.md).
 SESSION_NICE = 14
 
 

@@ -6,6 +6,9 @@ compose-spec. `make compose-check` then runs the files for real.
 
 from __future__ import annotations
 
+import re
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +23,19 @@ ON_GPU = ("trainer", "evaluator", "rerun")
 EVALUATORS = ("evaluator", "rerun")
 
 
-def _loaded(name: str, **environment: str) -> dict[str, Any]:
+@cache
+def _loaded(name: str, environment: frozenset[tuple[str, str]]) -> dict[str, Any]:
     """One file, with its variables filled in."""
     document = yaml.safe_load((REPOSITORY / name).read_text())
-    loaded: dict[str, Any] = podman_compose.rec_subs(document, environment)
+    loaded: dict[str, Any] = podman_compose.rec_subs(document, dict(environment))
     return loaded
 
 
 def _compose(*, cpu: bool = False, **environment: str) -> dict[str, Any]:
     """The configuration a user gets, on a GPU or with the CPU override merged in."""
-    main = _loaded("docker-compose.yml", **environment)
-    if not cpu:
-        return main
-    merged: dict[str, Any] = podman_compose.rec_merge({}, main, _loaded("docker-compose.cpu.yml", **environment))
+    names = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if cpu else [])]
+    files = [deepcopy(_loaded(name, frozenset(environment.items()))) for name in names]
+    merged: dict[str, Any] = podman_compose.rec_merge({}, *files)
     return merged
 
 
@@ -165,3 +168,16 @@ def test_the_image_holds_what_it_needs_and_no_more() -> None:
         for word in line.split()[1:-1]
     }
     assert copied == named
+
+
+def test_the_document_lists_every_variable() -> None:
+    files = ("docker-compose.yml", "docker-compose.cpu.yml")
+    used = {name for file in files for name in re.findall(r"\$\{(\w+)", (REPOSITORY / file).read_text())}
+    table = (REPOSITORY / "docs" / "containers.md").read_text().split("## Settings")[1].split("\n\n**")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == used
+
+
+def test_the_arguments_of_the_image_can_be_set() -> None:
+    arguments = set(re.findall(r"^ARG (\w+)", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE))
+    assert set(_compose()["services"]["trainer"]["build"]["args"]) == arguments

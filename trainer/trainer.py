@@ -17,7 +17,7 @@ from trl import SFTConfig, SFTTrainer
 
 from shared.chat_templates import template_named
 from shared.checkpoint import IncompleteCheckpoint, check_complete
-from shared.errors import ConfigError, SidestepError
+from shared.errors import ConfigError, DatasetError, SidestepError
 from shared.layout import ModelFolder, WeightsFolder, checkpoint_step
 from shared.logs import get_logger
 from trainer.adapter_setup import adapter_config
@@ -102,6 +102,10 @@ def _run(
         ],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    if not len(trainer.train_dataset):
+        raise DatasetError(
+            f"max_seq_length {config.max_seq_length} cuts the answer off every row", hint="raise max_seq_length"
+        )
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if stop.requested and trainer.state.global_step < trainer.state.max_steps:
         raise TrainingInterrupted(

@@ -99,7 +99,7 @@ class TrainingConfig:
     """Template for models without a chat template: chatml, alpaca, qwen3, llama, mistral, phi or deepseek."""
     max_seq_length: int = 1024
     """Longest row in tokens; longer ones are cut at the end."""
-    validation_rows: int = 200
+    validation_rows: int = 100
     """At most this many rows are split off for validation (10 % otherwise), so that evaluation stays affordable."""
     packing: bool = False
     """Several rows in one sequence; needs flash attention to keep them apart."""

@@ -41,6 +41,15 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class SampleResult:
+    """One of several sampled answers to a case. ``passed`` is None when nothing in the case can be decided."""
+
+    output: str
+    passed: bool | None
+    score: float | None
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """One answered and scored case. ``score`` is 0..10, the mean of its checks; None when unscored."""
 
@@ -59,6 +68,8 @@ class CaseResult:
     output_tokens: int = 0
     finish_reason: str = "stop"  # stop | length
     seconds: float = 0.0  # from this case entering the engine to its last token, shared with the rest of the batch
+    reference_logprob: float | None = None  # mean natural log-probability per token of the reference answer
+    samples: tuple[SampleResult, ...] = ()  # further answers when several are drawn; the first one is ``output``
 
 
 @dataclass(frozen=True)

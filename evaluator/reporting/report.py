@@ -43,6 +43,14 @@ class CheckEntry(_Document):
     detail: str = ""
 
 
+class SampleEntry(_Document):
+    """One of several sampled answers (evaluator.results.SampleResult)."""
+
+    output: str
+    passed: bool | None
+    score: float | None
+
+
 class CaseEntry(_Document):
     """One case of a report. ``score`` is 0..10, null when unscored."""
 
@@ -62,6 +70,8 @@ class CaseEntry(_Document):
     output_tokens: int = 0
     finish_reason: str = ""
     seconds: float = 0.0
+    reference_logprob: float | None = None
+    samples: tuple[SampleEntry, ...] = ()
 
 
 class TestResults(_Document):
@@ -143,6 +153,31 @@ class TimingEntry(_Document):
     attempts: int = 1
 
 
+class NoiseEntry(_Document):
+    """How often a checkpoint's verdicts differ from its own under another batch layout.
+
+    ``flip_rate`` is 0 where answers are bit-identical in every layout, a measured share of ``cases`` where they are
+    not, and null where nobody has measured it.
+    """
+
+    flip_rate: float | None = None
+    cases: int = 0
+    how: str = ""
+
+
+class SharingEntry(_Document):
+    """What this evaluation cost the training beside it: 0.02 is 2 % slower steps; null where no training was seen.
+
+    ``low`` and ``high`` bound the slowdown with 95 % confidence.
+    """
+
+    slowdown: float | None = None
+    low: float | None = None
+    high: float | None = None
+    steps_beside: int = 0
+    steps_alone: int = 0
+
+
 class Report(_Document):
     """Everything known about one evaluated checkpoint, or about why it was not evaluated (``outcome``, ``reason``)."""
 
@@ -165,6 +200,8 @@ class Report(_Document):
     environment: EnvironmentEntry = EnvironmentEntry()
     training: TrainingEntry = TrainingEntry()
     timing: TimingEntry = TimingEntry()
+    noise: NoiseEntry = NoiseEntry()
+    sharing: SharingEntry = SharingEntry()
 
     @property
     def evaluated(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which cases a checkpoint newly broke and newly fixed, against whom, and what could not be compared. Pure.
+"""Which cases a checkpoint newly broke and newly fixed, against whom, with what verdict. Pure.
 
 A case that failed now and passed before is newly broken; the other way round, newly fixed. A score that moved by more
 than 1.0 without such a flip is improved or regressed: a case counts once. Cases that are unscored or ``may_fail`` on
@@ -7,33 +7,90 @@ either side, and cases whose definition changed, are not compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
+from evaluator.reporting.evidence import Family
 from evaluator.reporting.report import CaseEntry, ComparisonEntry, LegacyComparison, Report
+from evaluator.reporting.verdict import Noise, Pair, basis_of, judge
 from evaluator.results import CaseStatus
 
 SCORE_MOVE = 1.0
+SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway
 _DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
+_APART = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
 
 
-def compare(before: Report, after: Report) -> ComparisonEntry:
-    """What changed from ``before`` to ``after``, over the cases that both decided in the same way."""
-    pairs = comparable_pairs(before, after)
-    broken = [new.id for old, new in pairs if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
-    fixed = [new.id for old, new in pairs if old.status is CaseStatus.FAILED and new.status is CaseStatus.PASSED]
-    moved = [(new.id, (new.score or 0.0) - (old.score or 0.0)) for old, new in pairs if old.status is new.status]
-    return ComparisonEntry(
+def compare(
+    before: Report, after: Report, family: Family = SINGLE, known: ComparisonEntry | None = None
+) -> ComparisonEntry:
+    """What changed from ``before`` to ``after``, over the cases that both decided in the same way, and the verdict.
+
+    The verdict is taken from ``known`` where that one follows from the same cases.
+    """
+    cases = comparable_pairs(before, after)
+    broken = [new.id for old, new in cases if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
+    fixed = [new.id for old, new in cases if old.status is CaseStatus.FAILED and new.status is CaseStatus.PASSED]
+    moved = [(new.id, (new.score or 0.0) - (old.score or 0.0)) for old, new in cases if old.status is new.status]
+    surprises = _apart(before, after)
+    entry = ComparisonEntry(
         against=before.checkpoint,
+        against_id=before.identity.id,
         against_version=before.expert_version,
-        rate_before=_rate(old for old, _ in pairs),
-        rate_after=_rate(new for _, new in pairs),
-        compared_cases=len(pairs),
+        rate_before=_rate(old for old, _ in cases),
+        rate_after=_rate(new for _, new in cases),
+        compared_cases=len(cases),
         new_failures=tuple(broken),
         fixed_failures=tuple(fixed),
         improved_tests=tuple(case for case, by in moved if by > SCORE_MOVE),
         regressed_tests=tuple(case for case, by in moved if by < -SCORE_MOVE),
-        notes=notes_on(before, after, len(pairs)),
+        notes=notes_on(before, after, len(cases)),
+        unexpected_passes=tuple(case for case, status in surprises if status is CaseStatus.UNEXPECTED_PASS),
+        expected_failures=tuple(case for case, status in surprises if status is CaseStatus.EXPECTED_FAILURE),
     )
+    return entry.model_copy(update=_judged([_pair(*each) for each in cases], family, _noise(before, after), known))
+
+
+def _judged(pairs: list[Pair], family: Family, noise: Noise, known: ComparisonEntry | None) -> dict[str, object]:
+    if known and known.verdict and known.verdict.basis == basis_of(pairs, family, noise):
+        return {name: getattr(known, name) for name in ("verdict", "score", "likelihood", "categories")}
+    return dict(vars(judge(pairs, family, noise)))
+
+
+def _pair(old: CaseEntry, new: CaseEntry) -> Pair:
+    return Pair(
+        case=new.id,
+        category=new.category,
+        weight=new.weight,
+        passed_before=old.status is CaseStatus.PASSED,
+        passed_after=new.status is CaseStatus.PASSED,
+        score_before=_finite(old.score),
+        score_after=_finite(new.score),
+        logprob_before=_finite(old.reference_logprob),
+        logprob_after=_finite(new.reference_logprob),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _noise(before: Report, after: Report) -> Noise:
+    """The noisier of the two measurements; unknown where neither was measured."""
+    measured = [
+        Noise(each.noise.flip_rate, each.noise.cases) for each in (before, after) if each.noise.flip_rate is not None
+    ]
+    return max(measured, key=lambda each: each.bound, default=Noise())
+
+
+def _apart(before: Report, after: Report) -> list[tuple[str, CaseStatus]]:
+    """Cases marked ``may_fail`` that ended the other way round."""
+    old = {case.id: case.status for case in before.test_cases}
+    return [
+        (new.id, new.status)
+        for new in after.test_cases
+        if new.status in _APART and old.get(new.id) in _APART and old[new.id] is not new.status
+    ]
 
 
 def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseEntry, CaseEntry]]:
@@ -64,16 +121,16 @@ def notes_on(before: Report, after: Report, compared: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def previous_of(report: Report, others: Iterable[Report]) -> Report | None:
-    """The evaluated checkpoint of the same version and model with the nearest lower step."""
-    lower = [each for each in others if _is_same_line(each, report) and _step(each) < _step(report)]
-    return max(lower, key=_step, default=None)
+def earlier(report: Report, others: Iterable[Report]) -> list[Report]:
+    """The evaluated checkpoints of the same version and model with lower steps."""
+    return [each for each in others if _is_same_line(each, report) and _step(each) < _step(report)]
 
 
-def best_before(report: Report, others: Iterable[Report]) -> Report | None:
-    """The highest success rate among earlier checkpoints of the same version and model; the later one among equals."""
-    lower = [each for each in others if _is_same_line(each, report) and _step(each) < _step(report)]
-    return max(lower, key=lambda each: (each.test_results.success_rate, _step(each)), default=None)
+def best_of(candidates: Iterable[Report], like: Report | None = None) -> Report | None:
+    """The highest rate, the later one among equals; only among those under ``like``'s test cases, if there are any."""
+    found = list(candidates)
+    same = [each for each in found if like and _conditions(each) == _conditions(like)]
+    return max(same or found, key=lambda each: (each.test_results.rate, _step(each)), default=None)
 
 
 def base_of(report: Report, others: Iterable[Report]) -> Report | None:
@@ -83,33 +140,42 @@ def base_of(report: Report, others: Iterable[Report]) -> Report | None:
     return next(iter(same or bases), None)
 
 
-def previous_version_of(report: Report, others: Sequence[Report]) -> Report | None:
-    """The last checkpoint of the version that was evaluated most recently before this one's version."""
+def previous_version(report: Report, others: Sequence[Report]) -> list[Report]:
+    """The checkpoints of the version that was evaluated most recently before this one's version."""
     foreign = [
         each
         for each in others
         if each.step is not None and each.evaluated and each.expert_version != report.expert_version
     ]
-    own = [each for each in others if each.expert_version == report.expert_version]
+    own = [each for each in others if each.expert_version == report.expert_version and each.step is not None]
     began = min((each.timing.finished_at for each in (*own, report)), default="")
-    earlier = [each for each in foreign if each.timing.finished_at < began] or foreign
-    if not earlier:
-        return None
-    version = max(earlier, key=lambda each: each.timing.finished_at).expert_version
-    return max((each for each in earlier if each.expert_version == version), key=_step)
+    before = [each for each in foreign if each.timing.finished_at < began] or foreign
+    if not before:
+        return []
+    same = [each for each in before if each.identity.model_folder == report.identity.model_folder]
+    before = same or before
+    version = max(before, key=lambda each: each.timing.finished_at).expert_version
+    return [each for each in before if each.expert_version == version]
 
 
 def with_comparisons(report: Report, others: Sequence[Report]) -> Report:
     """The report with both comparison blocks as they follow from all other reports."""
     if not report.evaluated or report.step is None:
         return report
-    chosen = {
-        "previous": previous_of(report, others),
-        "best": best_before(report, others),
-        "base": base_of(report, others),
-        "previous_version": previous_version_of(report, others),
+    lower, old = earlier(report, others), previous_version(report, others)
+    number = len(lower) + 1
+    chosen: dict[str, tuple[Report | None, Family]] = {
+        "previous": (max(lower, key=_step, default=None), Family(number=len(lower))),
+        "best": (best_of(lower, report), Family(number=len(lower), candidates=len(lower))),
+        "base": (base_of(report, others), Family(number=number)),
+        "previous_version": (max(old, key=_step, default=None), Family(number=number)),
+        "previous_version_best": (best_of(old, report), Family(number=number, candidates=len(old))),
     }
-    comparisons = {name: compare(before, report) for name, before in chosen.items() if before}
+    comparisons = {
+        name: compare(before, report, family, report.comparisons.get(name))
+        for name, (before, family) in chosen.items()
+        if before
+    }
     return report.model_copy(
         update={"comparisons": comparisons, "comparison": _legacy(comparisons.get("previous"))},
     )

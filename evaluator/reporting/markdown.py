@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from evaluator.reporting.report import CaseEntry, ComparisonEntry, Report
+from evaluator.reporting.evidence import MeasureEntry
+from evaluator.reporting.report import CaseEntry, ComparisonEntry, Report, TestResults
 
 SHOWN_CHARACTERS = 500
 
@@ -60,14 +61,20 @@ def _summary(report: Report) -> str:
     lines = [
         "## Summary",
         "",
-        f"- Success rate: {counts.success_rate:.1%} ({counts.passed} of {counts.passed + counts.failed} decided cases)",
+        f"- Success rate: {_rate(counts)} ({counts.passed} of {counts.passed + counts.failed} decided cases)",
         f"- Cases: {counts.total}, of which {counts.unscored} unscored, {counts.expected_failures} expected failures, "
         f"{counts.unexpected_passes} unexpected passes",
     ]
     lines += [
-        f"- {inline(name)}: {each.success_rate:.1%} ({each.passed} of {each.passed + each.failed})"
+        f"- {inline(name)}: {_rate(each)} ({each.passed} of {each.passed + each.failed})"
         for name, each in report.categories.items()
     ]
+    if counts.weighted:
+        each = counts.weighted
+        lines.append(
+            f"- By weight: {each.rate:.1%}, {each.interval.low:.1%} to {each.interval.high:.1%}, "
+            f"worth {each.effective_cases:.1f} equal cases"
+        )
     if training.loss is not None:
         lines.append(f"- Training loss at this step: {training.loss:.4f}")
     if timing.latency_seconds is not None:
@@ -81,7 +88,8 @@ def _comparisons(report: Report) -> list[str]:
         "previous": "previous checkpoint",
         "best": "best checkpoint so far",
         "base": "base model without adapter",
-        "previous_version": "previous version",
+        "previous_version": "last checkpoint of the previous version",
+        "previous_version_best": "best checkpoint of the previous version",
     }
     return [_comparison(titles[name], report.comparisons[name]) for name in titles if name in report.comparisons]
 
@@ -91,17 +99,50 @@ def _comparison(title: str, entry: ComparisonEntry) -> str:
     lines = [
         f"## Compared with the {title} ({named})",
         "",
+        *([f"- **Verdict: {inline(entry.verdict.sentence)}**"] if entry.verdict else []),
         f"- Success rate: {entry.rate_before:.1%} → {entry.rate_after:.1%} over {entry.compared_cases} cases",
     ]
+    if entry.verdict and entry.verdict.interval:
+        low, high = entry.verdict.interval.low, entry.verdict.interval.high
+        lines.append(f"- Difference: {entry.verdict.difference:+.1%} (95 %: {low:+.1%} to {high:+.1%})")
+    lines += _measures(entry)
     groups = {
         "Newly broken": entry.new_failures,
         "Newly fixed": entry.fixed_failures,
         "Better score": entry.improved_tests,
         "Worse score": entry.regressed_tests,
+        "Passes unexpectedly": entry.unexpected_passes,
+        "Fails again as expected": entry.expected_failures,
     }
     lines += [f"- {name}: {', '.join(map(inline, cases))}" for name, cases in groups.items() if cases]
     lines += [f"- Note: {inline(note)}" for note in entry.notes]
     return "\n".join(lines)
+
+
+def _measures(entry: ComparisonEntry) -> list[str]:
+    """Scores, likelihood, and the categories of which something can be said."""
+    measures = {"Mean score": entry.score, "Log-probability of the reference answers": entry.likelihood}
+    lines = [f"- {name}: {_measure(each)}" for name, each in measures.items() if each]
+    return lines + [
+        f"- Category {inline(name)}: {each.word}, {each.broken} broken and {each.fixed} fixed "
+        f"of {each.compared_cases} (adjusted p = {each.adjusted_p_value:.2g})"
+        for name, each in entry.categories.items()
+        if len(entry.categories) > 1 and each.broken + each.fixed
+    ]
+
+
+def _measure(entry: MeasureEntry) -> str:
+    shown = f"{entry.difference:+.3g}"
+    if entry.interval:
+        shown += f" (95 %: {entry.interval.low:+.3g} to {entry.interval.high:+.3g})"
+    return f"{shown}, {entry.word}"
+
+
+def _rate(counts: TestResults) -> str:
+    shown = f"{counts.success_rate:.1%}"
+    if counts.interval:
+        shown += f", 95 % interval {counts.interval.low:.1%} to {counts.interval.high:.1%}"
+    return shown
 
 
 def _table(report: Report) -> str:

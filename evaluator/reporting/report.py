@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from evaluator.reporting.document import Document
+from evaluator.reporting.evidence import CategoryChange, Interval, MeasureEntry, VerdictEntry, WeightedRate
+from evaluator.reporting.statistics import effective_cases, wilson
 from evaluator.results import CaseStatus, Identity, Outcome
 from shared.durable import to_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class IdentityEntry(_Document):
+class IdentityEntry(Document):
     """What makes this outcome the same outcome (evaluator.results.Identity), and its short name."""
 
     model_folder: str
@@ -34,7 +33,7 @@ class IdentityEntry(_Document):
         return Identity(self.model_folder, self.step, self.manifest_hash, self.suite_hash, self.decoding_hash)
 
 
-class CheckEntry(_Document):
+class CheckEntry(Document):
     """One scorer's opinion of one answer; score 0..10."""
 
     scorer: str
@@ -43,7 +42,7 @@ class CheckEntry(_Document):
     detail: str = ""
 
 
-class SampleEntry(_Document):
+class SampleEntry(Document):
     """One of several sampled answers (evaluator.results.SampleResult)."""
 
     output: str
@@ -51,7 +50,7 @@ class SampleEntry(_Document):
     score: float | None
 
 
-class CaseEntry(_Document):
+class CaseEntry(Document):
     """One case of a report. ``score`` is 0..10, null when unscored."""
 
     id: str
@@ -74,8 +73,12 @@ class CaseEntry(_Document):
     samples: tuple[SampleEntry, ...] = ()
 
 
-class TestResults(_Document):
-    """Counts; ``success_rate`` is passed / (passed + failed): unscored and may_fail cases stand apart."""
+class TestResults(Document):
+    """Counts; ``success_rate`` is passed / (passed + failed): unscored and may_fail cases stand apart.
+
+    ``interval`` is Wilson's of the success rate, null when nothing was decided; ``weighted`` is null where all weights
+    are equal.
+    """
 
     total: int = 0
     passed: int = 0
@@ -84,9 +87,16 @@ class TestResults(_Document):
     unscored: int = 0
     expected_failures: int = 0
     unexpected_passes: int = 0
+    interval: Interval | None = None
+    weighted: WeightedRate | None = None
+
+    @property
+    def rate(self) -> float:
+        """The success rate by which checkpoints are ranked: by weight where weights differ."""
+        return self.weighted.rate if self.weighted else self.success_rate
 
 
-class LegacyComparison(_Document):
+class LegacyComparison(Document):
     """Comparison with the previous checkpoint, as the host's reports have it; the first two are counts."""
 
     previous_checkpoint: str | None = None
@@ -98,10 +108,15 @@ class LegacyComparison(_Document):
     regressed_tests: tuple[str, ...] = ()
 
 
-class ComparisonEntry(_Document):
-    """One comparison: what was compared with what, and which cases moved."""
+class ComparisonEntry(Document):
+    """One comparison: what was compared with what, which cases moved, and whether that is more than chance.
+
+    Cases marked ``may_fail`` stand apart: ``unexpected_passes`` pass now and failed before, ``expected_failures`` the
+    other way round; neither counts in anything else.
+    """
 
     against: str
+    against_id: str = ""
     against_version: str = ""
     rate_before: float = 0.0
     rate_after: float = 0.0
@@ -111,16 +126,22 @@ class ComparisonEntry(_Document):
     improved_tests: tuple[str, ...] = ()
     regressed_tests: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unexpected_passes: tuple[str, ...] = ()
+    expected_failures: tuple[str, ...] = ()
+    verdict: VerdictEntry | None = None
+    score: MeasureEntry | None = None
+    likelihood: MeasureEntry | None = None
+    categories: dict[str, CategoryChange] = Field(default_factory=dict)
 
 
-class SuiteEntry(_Document):
+class SuiteEntry(Document):
     name: str = ""
     version: str = ""
     sha256: str = ""
     cases: int = 0
 
 
-class TrainingEntry(_Document):
+class TrainingEntry(Document):
     """What the marker said about training at this step."""
 
     run_id: str = ""
@@ -130,7 +151,7 @@ class TrainingEntry(_Document):
     adapter_type: str = ""
 
 
-class EnvironmentEntry(_Document):
+class EnvironmentEntry(Document):
     """Where the answers come from; answers of another dtype or device are not the same experiment."""
 
     device: str = ""
@@ -141,7 +162,7 @@ class EnvironmentEntry(_Document):
     notes: tuple[str, ...] = ()
 
 
-class TimingEntry(_Document):
+class TimingEntry(Document):
     """Wall clock as ISO 8601 in UTC; durations in seconds; latency is from marker to report."""
 
     published_at: str | None = None
@@ -153,7 +174,7 @@ class TimingEntry(_Document):
     attempts: int = 1
 
 
-class NoiseEntry(_Document):
+class NoiseEntry(Document):
     """How often a checkpoint's verdicts differ from its own under another batch layout.
 
     ``flip_rate`` is 0 where answers are bit-identical in every layout, a measured share of ``cases`` where they are
@@ -165,7 +186,7 @@ class NoiseEntry(_Document):
     how: str = ""
 
 
-class SharingEntry(_Document):
+class SharingEntry(Document):
     """What this evaluation cost the training beside it: 0.02 is 2 % slower steps; null where no training was seen.
 
     ``low`` and ``high`` bound the slowdown with 95 % confidence.
@@ -178,7 +199,7 @@ class SharingEntry(_Document):
     steps_alone: int = 0
 
 
-class Report(_Document):
+class Report(Document):
     """Everything known about one evaluated checkpoint, or about why it was not evaluated (``outcome``, ``reason``)."""
 
     schema_version: int = SCHEMA_VERSION
@@ -211,7 +232,7 @@ class Report(_Document):
         return to_json(self.model_dump(mode="json"))
 
 
-class OutcomeRecord(_Document):
+class OutcomeRecord(Document):
     """``outcome.json``: the small file beside a report by which scans know what is done."""
 
     schema_version: int = SCHEMA_VERSION
@@ -260,18 +281,37 @@ def outcome_of(report: Report) -> OutcomeRecord:
 
 
 def count_results(cases: tuple[CaseEntry, ...]) -> TestResults:
-    """Counts over cases. Pure."""
+    """Counts and rates over cases. Pure."""
     statuses = [case.status for case in cases]
     passed, failed = statuses.count(CaseStatus.PASSED), statuses.count(CaseStatus.FAILED)
+    decided = passed + failed
     return TestResults(
         total=len(cases),
         passed=passed,
         failed=failed,
-        success_rate=passed / (passed + failed) if passed + failed else 0.0,
+        success_rate=passed / decided if decided else 0.0,
         unscored=statuses.count(CaseStatus.UNSCORED),
         expected_failures=statuses.count(CaseStatus.EXPECTED_FAILURE),
         unexpected_passes=statuses.count(CaseStatus.UNEXPECTED_PASS),
+        interval=_interval(passed, decided) if decided else None,
+        weighted=weighted_rate(cases),
     )
+
+
+def weighted_rate(cases: tuple[CaseEntry, ...]) -> WeightedRate | None:
+    """The rate with each decided case counted by its weight, or None where that is the success rate itself."""
+    decided = [case for case in cases if case.status in (CaseStatus.PASSED, CaseStatus.FAILED)]
+    weights = [case.weight for case in decided]
+    if len(set(weights)) < 2:
+        return None
+    rate = sum(case.weight for case in decided if case.status is CaseStatus.PASSED) / sum(weights)
+    count = effective_cases(weights)
+    return WeightedRate(rate=rate, interval=_interval(rate * count, count), effective_cases=count)
+
+
+def _interval(passed: float, decided: float) -> Interval:
+    bounds = wilson(passed, decided)
+    return Interval(low=bounds.low, high=bounds.high)
 
 
 def count_by_category(cases: tuple[CaseEntry, ...]) -> dict[str, TestResults]:

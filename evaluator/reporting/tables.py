@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.reporting.evidence import Word
 from evaluator.reporting.markdown import visible
 from evaluator.reporting.report import ComparisonEntry, Report
 
@@ -27,7 +28,9 @@ class StatusRow:
 
 def summary_table(reports: Sequence[Report]) -> Table:
     """One row per checkpoint: rate, flips against the previous one, training loss, latency."""
-    table = _table("checkpoint", "passed", "success", "fixed", "broken", "train loss", "latency", "outcome")
+    table = _table(
+        "checkpoint", "passed", "success", "95 %", "fixed", "broken", "verdict", "train loss", "latency", "outcome"
+    )
     for report in sorted(reports, key=_order):
         table.add_row(*map(_cell, summary_row(report).values()))
     return table
@@ -41,18 +44,30 @@ def summary_row(report: Report) -> dict[str, str]:
         "checkpoint": report.checkpoint,
         "passed": f"{counts.passed}/{decided}" if report.evaluated else "",
         "success": f"{counts.success_rate:.1%}" if report.evaluated and decided else "",
+        "95 %": f"{counts.interval.low:.0%}–{counts.interval.high:.0%}" if report.evaluated and counts.interval else "",
         "fixed": f"+{len(change.fixed_failures)}" if compared else "",
         "broken": f"-{len(change.new_failures)}" if compared else "",
+        "verdict": short_verdict(report),
         "train loss": "" if report.training.loss is None else f"{report.training.loss:.4f}",
         "latency": "" if report.timing.latency_seconds is None else f"{report.timing.latency_seconds:.1f} s",
         "outcome": report.outcome.value,
     }
 
 
+def short_verdict(report: Report) -> str:
+    """The word against the previous checkpoint, where a column has room for one: better, worse or ``=``."""
+    entry = report.comparisons.get("previous")
+    if entry is None or entry.verdict is None:
+        return ""
+    return "=" if entry.verdict.word is Word.UNDECIDED else entry.verdict.word.value
+
+
 def comparison_table(entry: ComparisonEntry, after: Report) -> Table:
     """What changed between two reports, cases by name."""
     table = _table("", f"{entry.against} {entry.against_version}", f"{after.checkpoint} {after.expert_version}")
     table.add_row("success rate", f"{entry.rate_before:.1%}", f"{entry.rate_after:.1%}")
+    if entry.verdict:
+        table.add_row("verdict", "", _cell(entry.verdict.sentence))
     table.add_row("compared cases", str(entry.compared_cases), str(entry.compared_cases))
     groups = {
         "newly broken": entry.new_failures,

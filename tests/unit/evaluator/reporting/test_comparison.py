@@ -71,6 +71,7 @@ def test_against_whom() -> None:
         "best": ("checkpoint-10", "1"),
         "base": ("base", "1"),
         "previous_version": ("checkpoint-40", "0"),
+        "previous_version_best": ("checkpoint-40", "0"),
     }
     legacy = report.comparison
     assert (legacy.previous_checkpoint, legacy.improvements, legacy.regressions) == ("checkpoint-20", 1, 1)

@@ -12,7 +12,8 @@ experts/<name>/
       checkpoint-<step>/report.json report.md outcome.json
       base/                        the base model without adapter
       archive/<version>/<model-dir>/checkpoint-<step>[.<n>]/
-      comparison.json
+      comparison.json              history of every case
+      advice.json                  what the trainer may read
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ COMPARISON_NAME = "comparison.json"
 REPORT_NAME = "report.json"
 REPORT_MARKDOWN_NAME = "report.md"
 OUTCOME_NAME = "outcome.json"
+COMPRESSED_SUFFIX = ".gz"  # report.json.gz, report.md.gz: reports older than the newest ``keep_reports``
+ADVICE_NAME = "advice.json"
 MAX_MARKER_BYTES = 1 << 20
 
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9]\d{0,11})")
@@ -138,6 +141,10 @@ class ReportsFolder:
     @property
     def comparison(self) -> Path:
         return self.root / COMPARISON_NAME
+
+    @property
+    def advice(self) -> Path:
+        return self.root / ADVICE_NAME
 
     @property
     def attempts(self) -> Path:

@@ -100,15 +100,22 @@ def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseEntry, Cas
         (old[new.id], new)
         for new in after.test_cases
         if new.id in old
-        and old[new.id].definition_hash == new.definition_hash
+        and _is_same_case(old[new.id], new)
         and old[new.id].status in _DECIDED
         and new.status in _DECIDED
     ]
 
 
+def _is_same_case(old: CaseEntry, new: CaseEntry) -> bool:
+    """Whether both ask and expect the same. The host's old reports do not say what; there the id has to do."""
+    return old.definition_hash == new.definition_hash or not (old.definition_hash and new.definition_hash)
+
+
 def notes_on(before: Report, after: Report, compared: int) -> tuple[str, ...]:
     """What a reader must know before believing the comparison."""
     notes = []
+    if any(not case.definition_hash for case in before.test_cases):
+        notes.append("the earlier report does not say how its cases were defined: they are compared by their ids")
     if before.identity.suite_hash != after.identity.suite_hash:
         notes.append(f"the test cases differ: {compared} unchanged cases are compared")
     if before.identity.decoding_hash != after.identity.decoding_hash:
@@ -141,7 +148,10 @@ def base_of(report: Report, others: Iterable[Report]) -> Report | None:
 
 
 def previous_version(report: Report, others: Sequence[Report]) -> list[Report]:
-    """The checkpoints of the version that was evaluated most recently before this one's version."""
+    """The checkpoints of the version that was evaluated most recently before this one's version.
+
+    Of a checkpoint that was evaluated several times, the newest report counts.
+    """
     foreign = [
         each
         for each in others
@@ -153,9 +163,10 @@ def previous_version(report: Report, others: Sequence[Report]) -> list[Report]:
     if not before:
         return []
     same = [each for each in before if each.identity.model_folder == report.identity.model_folder]
-    before = same or before
-    version = max(before, key=lambda each: each.timing.finished_at).expert_version
-    return [each for each in before if each.expert_version == version]
+    before = sorted(same or before, key=lambda each: each.timing.finished_at)
+    version = before[-1].expert_version
+    newest = {(each.identity.model_folder, each.step): each for each in before if each.expert_version == version}
+    return list(newest.values())
 
 
 def with_comparisons(report: Report, others: Sequence[Report]) -> Report:

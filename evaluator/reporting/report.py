@@ -251,15 +251,6 @@ class InvalidReport(ValueError):
     """The bytes are no report of this schema; the text says why."""
 
 
-def parse_report(content: bytes) -> Report:
-    """A report from a file. Raises InvalidReport."""
-    try:
-        return Report.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidReport(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
-
-
 def parse_outcome(content: bytes) -> OutcomeRecord | None:
     """An outcome record, or None when it is none."""
     try:
@@ -293,7 +284,7 @@ def count_results(cases: tuple[CaseEntry, ...]) -> TestResults:
         unscored=statuses.count(CaseStatus.UNSCORED),
         expected_failures=statuses.count(CaseStatus.EXPECTED_FAILURE),
         unexpected_passes=statuses.count(CaseStatus.UNEXPECTED_PASS),
-        interval=_interval(passed, decided) if decided else None,
+        interval=rate_interval(passed, decided) if decided else None,
         weighted=weighted_rate(cases),
     )
 
@@ -306,10 +297,11 @@ def weighted_rate(cases: tuple[CaseEntry, ...]) -> WeightedRate | None:
         return None
     rate = sum(case.weight for case in decided if case.status is CaseStatus.PASSED) / sum(weights)
     count = effective_cases(weights)
-    return WeightedRate(rate=rate, interval=_interval(rate * count, count), effective_cases=count)
+    return WeightedRate(rate=rate, interval=rate_interval(rate * count, count), effective_cases=count)
 
 
-def _interval(passed: float, decided: float) -> Interval:
+def rate_interval(passed: float, decided: float) -> Interval:
+    """Wilson's interval as a report holds it."""
     bounds = wilson(passed, decided)
     return Interval(low=bounds.low, high=bounds.high)
 

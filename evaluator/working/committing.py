@@ -37,10 +37,10 @@ def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | No
     """Commit the report of an ending; None when another evaluator was first. Raises OSError when that is impossible."""
     reports = settings.place.reports
     report = build_report(settings, ending)
-    if not commit(reports, report, forced=ending.task.forced):
+    if not commit(reports, report, forced=ending.task.forced, current_version=settings.current_version()):
         log.info("%s: another evaluator was first", report.checkpoint)
         return None
-    stored = rebuild_views(reports)
+    stored = rebuild_views(reports, keep_reports=settings.keep_reports)
     release_held(settings, ending.task.candidate)
     final = _find(stored, report)
     _tell(final)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from evaluator.engine.protocol import Decoding, EngineSettings
 from evaluator.watching.order import Order
-from shared.manifest import Manifest
+from shared.errors import ManifestError
+from shared.manifest import Manifest, read_manifest
 from shared.place import Place
 
 DEFAULT_ENGINE = "evaluator.engine.transformers_engine:create"
@@ -28,6 +29,7 @@ class EvaluatorSettings:
     retry_seconds: float = 5.0  # pause before a failed attempt is repeated
     engine_factory: str = DEFAULT_ENGINE
     log_json: bool = False
+    keep_reports: int | None = None  # newest reports that stay uncompressed; None: all
 
     @property
     def expert_name(self) -> str:
@@ -36,3 +38,15 @@ class EvaluatorSettings:
     @property
     def expert_version(self) -> str:
         return self.manifest.version if self.manifest else "unknown"
+
+    def current_version(self) -> str | None:
+        """The expert's version as its manifest says now: people change it while an evaluator waits.
+
+        None without a manifest.
+        """
+        if self.manifest is None:
+            return None
+        try:
+            return read_manifest(self.manifest.path).version
+        except ManifestError:
+            return self.manifest.version

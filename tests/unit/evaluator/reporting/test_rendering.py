@@ -14,7 +14,8 @@ from rich.console import Console
 
 from evaluator.reporting.comparison import compare
 from evaluator.reporting.markdown import report_markdown, visible
-from evaluator.reporting.report import InvalidReport, Report, count_results, outcome_of, parse_outcome, parse_report
+from evaluator.reporting.migration import parse_report
+from evaluator.reporting.report import InvalidReport, Report, count_results, outcome_of, parse_outcome
 from evaluator.reporting.tables import StatusRow, comparison_table, status_table, summary_table
 from evaluator.results import CaseStatus
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report

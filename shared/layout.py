@@ -6,6 +6,7 @@ experts/<name>/
   weights/
     <model-dir>/
       .outbox/<step>-<hash12>/     held copy of a published checkpoint (see shared.outbox)
+      .pace.json                   times of the training's recent steps (see shared.pace)
       checkpoint-<step>/READY.json the marker (see shared.marker)
       final/  adapter/
     training_reports/
@@ -25,6 +26,7 @@ from pathlib import Path
 MARKER_NAME = "READY.json"
 INCOMPLETE_SENTINEL = "checkpoint-is-incomplete.txt"  # transformers: a save on SIGTERM that was cut short
 OUTBOX_NAME = ".outbox"
+PACE_NAME = ".pace.json"
 REPORTS_NAME = "training_reports"
 ARCHIVE_NAME = "archive"
 BASE_REPORT_NAME = "base"
@@ -116,6 +118,10 @@ class ModelFolder:
     @property
     def outbox(self) -> Path:
         return self.root / OUTBOX_NAME
+
+    @property
+    def pace(self) -> Path:
+        return self.root / PACE_NAME
 
     def checkpoint(self, step: int) -> Path:
         return self.root / checkpoint_name(step)

@@ -35,6 +35,7 @@ from shared.logs import get_logger
 from shared.marker import FileEntry, Marker
 from shared.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
 from shared.outcomes import PublishedCheckpoint, has_outcome
+from shared.pace import PaceFile
 from shared.place import reports_of
 
 log = get_logger("trainer.publisher")
@@ -78,6 +79,7 @@ class PublishCheckpoint(TrainerCallback):
         self._thread: threading.Thread | None = None
         self._last_save: tuple[int, float] | None = None
         self._joined_seconds = 0.0
+        self._pace_file: PaceFile | None = None
         self.blocked_seconds: list[float] = []
 
     def on_train_begin(
@@ -89,9 +91,12 @@ class PublishCheckpoint(TrainerCallback):
             self._description = describe_run(Path(str(args.output_dir)), kwargs.get("model"))
         self._last_save = (state.global_step, time.monotonic())
         model = ModelFolder(Path(str(args.output_dir)))
+        self._pace_file = PaceFile(model.pace)
         self._start(_publish_unpublished, model, self._publish, sweep=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._pace_file:
+            self._pace_file.step_ended()
         if control.should_save:
             self._before_save(args, state)
 
@@ -103,6 +108,8 @@ class PublishCheckpoint(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._join()  # save_strategy "best" decides to save after this
+        if self._pace_file:
+            self._pace_file.interrupted()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
@@ -113,11 +120,15 @@ class PublishCheckpoint(TrainerCallback):
         self._start(self._publish, model, state.global_step, self._pace(state))
         self.blocked_seconds.append(time.perf_counter() - begin + self._joined_seconds)
         self._joined_seconds = 0.0
+        if self._pace_file:
+            self._pace_file.interrupted()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._join()
+        if self._pace_file:
+            self._pace_file.close()
         if state.is_world_process_zero:  # a save on SIGTERM skips on_save
             _publish_unpublished(ModelFolder(Path(str(args.output_dir))), self._publish, sweep=False)
 

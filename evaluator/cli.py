@@ -52,6 +52,10 @@ DecodingOption = Annotated[
     DecodingChoice, typer.Option(help="greedy, or sampling as the manifest's training.decoding says.")
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")]
+MaxSlowdown = Annotated[
+    float, typer.Option(min=0, help="What training beside it may lose: 0.02 is 2 % slower steps. 0: never hold back.")
+]
+Deadline = Annotated[float | None, typer.Option(min=0.001, help="Longest evaluation of one checkpoint, in seconds.")]
 OrderOption = Annotated[Order, typer.Option(help="Which checkpoint comes first when several wait.")]
 AllowHub = Annotated[bool, typer.Option("--allow-hub", help="The base model may be fetched from the hub.")]
 FailOnRegression = Annotated[
@@ -80,6 +84,8 @@ def watch(
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="Look again at least this often.")] = 5.0,
     stall_timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence before a worker is replaced.")] = 600,
     retry_seconds: Annotated[float, typer.Option(min=0, hidden=True)] = 5.0,
+    max_slowdown: MaxSlowdown = 0.02,
+    deadline: Deadline = None,
     fail_on_regression: FailOnRegression = False,
     allow_hub: AllowHub = False,
     log_json: LogJson = False,
@@ -96,6 +102,8 @@ def watch(
         poll_seconds=poll_seconds,
         stall_seconds=stall_timeout,
         retry_seconds=retry_seconds,
+        max_slowdown=max_slowdown or None,
+        deadline_seconds=deadline,
     )
     drain = None
     if drain_on_stdin_close:
@@ -124,6 +132,8 @@ def rerun(
     decoding: DecodingOption = DecodingChoice.GREEDY,
     max_new_tokens: MaxNewTokens = None,
     order: OrderOption = Order.OLDEST,
+    max_slowdown: MaxSlowdown = 0.02,
+    deadline: Deadline = None,
     fail_on_regression: FailOnRegression = False,
     allow_hub: AllowHub = False,
     log_json: LogJson = False,
@@ -135,7 +145,9 @@ def rerun(
         path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
         allow_hub, engine, log_json,
     )  # fmt: skip
-    settings = settings_from(options, order=order)
+    settings = replace(
+        settings_from(options, order=order), max_slowdown=max_slowdown or None, deadline_seconds=deadline
+    )
     find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
     session = _supervise(settings, Until(once=True), find_tasks)
     showing.print_summary(settings.place.reports)

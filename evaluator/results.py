@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 PASS_SCORE = 8.0
@@ -70,6 +70,29 @@ class CaseResult:
     seconds: float = 0.0  # from this case entering the engine to its last token, shared with the rest of the batch
     reference_logprob: float | None = None  # mean natural log-probability per token of the reference answer
     samples: tuple[SampleResult, ...] = ()  # further answers when several are drawn; the first one is ``output``
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """What training beside the evaluator lost: 0.02 is 2 % slower steps, with a 95 % interval; None where unknown.
+
+    The counts are of training steps: those beside the evaluator at work, and those alone, that were compared.
+    """
+
+    slowdown: float | None = None
+    low: float | None = None
+    high: float | None = None
+    steps_beside: int = 0
+    steps_alone: int = 0
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How an evaluation shared the machine with a training: its cost, that of the whole run, and how long it rested."""
+
+    evaluation: Slowdown = field(default_factory=Slowdown)
+    run: Slowdown = field(default_factory=Slowdown)
+    rested_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -81,5 +81,9 @@ class DeviceOutOfMemory(EngineError):
     """The device has too little free memory right now."""
 
 
+class DeadlinePassed(EngineError):
+    """The evaluation took longer than its deadline allows. Outcome: error."""
+
+
 class NotComparable(SidestepError):
     """Two results share no case, or were decided under different suites or decoding settings."""

@@ -44,6 +44,9 @@ def up(
     suite: Annotated[Path | None, typer.Option(help="Test cases; default: EXPERT_DIR/tests/test_cases.json.")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Weights folder; default: EXPERT_DIR/weights.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    max_slowdown: Annotated[
+        float | None, typer.Option(min=0, help="What training may lose to the evaluator; default 0.02, which is 2 %.")
+    ] = None,
     fail_on_regression: Annotated[
         bool, typer.Option("--fail-on-regression", help="Exit with 3 when the last checkpoint broke a case.")
     ] = False,
@@ -59,6 +62,7 @@ def up(
         *_option("--weights-dir", output_dir),
         *_option("--suite", suite),
         *_option("--max-new-tokens", max_new_tokens),
+        *_option("--max-slowdown", max_slowdown),
         *(["--fail-on-regression"] if fail_on_regression else []),
     ]
     models = find_place(expert, weights=output_dir).model_folders

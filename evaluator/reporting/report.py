@@ -186,8 +186,8 @@ class NoiseEntry(Document):
     how: str = ""
 
 
-class SharingEntry(Document):
-    """What this evaluation cost the training beside it: 0.02 is 2 % slower steps; null where no training was seen.
+class SlowdownEntry(Document):
+    """What training beside the evaluator lost: 0.02 is 2 % slower steps; null where no training was seen.
 
     ``low`` and ``high`` bound the slowdown with 95 % confidence.
     """
@@ -197,6 +197,13 @@ class SharingEntry(Document):
     high: float | None = None
     steps_beside: int = 0
     steps_alone: int = 0
+
+
+class SharingEntry(SlowdownEntry):
+    """What this evaluation cost the training beside it, what the run so far did, and how long it rested."""
+
+    run: SlowdownEntry = SlowdownEntry()
+    rested_seconds: float = 0.0
 
 
 class Report(Document):

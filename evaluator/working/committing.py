@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from evaluator.engine.protocol import EngineInfo
 from evaluator.reporting import report as schema
 from evaluator.reporting.store import StoredReport, commit, rebuild_views
-from evaluator.results import CaseResult, Outcome
+from evaluator.results import CaseResult, Outcome, Sharing
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import case_hash
 from evaluator.watching.scan import Candidate
@@ -78,6 +78,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
             generate_seconds=ending.generate_seconds,
             attempts=ending.attempts,
         ),
+        sharing=_sharing(ending.sharing),
     )
 
 
@@ -112,6 +113,14 @@ def _environment(engine: EngineInfo | None) -> schema.EnvironmentEntry:
     return schema.EnvironmentEntry(**asdict(engine)) if engine else schema.EnvironmentEntry()
 
 
+def _sharing(sharing: Sharing) -> schema.SharingEntry:
+    return schema.SharingEntry(
+        **asdict(sharing.evaluation),
+        run=schema.SlowdownEntry(**asdict(sharing.run)),
+        rested_seconds=sharing.rested_seconds,
+    )
+
+
 def _training(marker: Marker | None) -> schema.TrainingEntry:
     if marker is None:
         return schema.TrainingEntry()
@@ -144,7 +153,15 @@ def _tell(report: schema.Report) -> None:
         line += f", {fixed} fixed and {broken} broken since {change.previous_checkpoint}"
     if report.timing.latency_seconds is not None:
         line += f", {report.timing.latency_seconds:.0f} s after its marker"
+    line += slowdown_words(report.sharing)
     log.info("%s", line, extra={"fields": fields})
+
+
+def slowdown_words(sharing: schema.SharingEntry) -> str:
+    """The cost to training for people; empty where no training was measured. Pure."""
+    if sharing.slowdown is None or sharing.low is None or sharing.high is None:
+        return ""
+    return f", training steps {sharing.slowdown:+.1%} ({sharing.low:+.1%} to {sharing.high:+.1%})"
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluator.engine.protocol import EngineInfo
-from evaluator.results import CaseResult, Outcome
+from evaluator.results import CaseResult, Outcome, Sharing
 from evaluator.suite.case import Suite
 from evaluator.working.attempts import MAX_ATTEMPTS, Attempt
 from evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
@@ -39,6 +39,7 @@ class Ending:
     attach_seconds: float = 0.0
     generate_seconds: float = 0.0
     attempts: int = 1
+    sharing: Sharing = field(default_factory=Sharing)
 
 
 OnProgress = Callable[[Task, int, int], None]  # task, cases done, cases in all
@@ -84,6 +85,7 @@ class Evaluation:
             said.attach_seconds,
             said.generate_seconds,
             attempt.failures + 1,
+            said.sharing,
         )
 
     def _work(self, task: Task, suite: Suite, attempt: Attempt) -> Finished | Failed:
@@ -111,12 +113,17 @@ class Evaluation:
             suite_sha256=suite.sha256,
             decoding=self._settings.decoding,
             done=tuple(attempt.finished),
+            paces=tuple(model.pace for model in self._settings.place.model_folders()),
+            deadline_seconds=self._settings.deadline_seconds,
         )
 
     def _failed(self, task: Task, failed: Failed, suite: Suite, attempt: Attempt, started: float) -> Ending | None:
         reason = f"{failed.message} ({failed.hint})" if failed.hint else failed.message
         if failed.verdict in ("rejected", "vanished"):
             return self._ending(task, Outcome(failed.verdict), reason, suite, started)
+        if failed.verdict == "deadline":
+            log.error("%s: %s", task.identity.label, reason)
+            return self._ending(task, Outcome.ERROR, reason, suite, started)
         count = attempt.record_failure(reason)
         log.error("%s: attempt %d of %d failed: %s", task.identity.label, count, MAX_ATTEMPTS, reason)
         if count < MAX_ATTEMPTS:

@@ -5,14 +5,14 @@ JSON and not pickle: the worker reads files from strangers, and the supervisor m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
 from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from evaluator.results import CaseResult
+from evaluator.results import CaseResult, Sharing
 from shared.durable import to_json_line
 from shared.marker import FileEntry
 
@@ -24,6 +24,7 @@ class Start:
     factory: str
     settings: EngineSettings
     log_json: bool = False
+    max_slowdown: float | None = None  # what training beside the worker may lose; None: never rest
     kind: Literal["start"] = "start"
 
 
@@ -32,6 +33,7 @@ class Assignment:
     """Evaluate one checkpoint, or the base model when ``files`` is None.
 
     ``sources`` are the folders the files may be read from, best first. ``done`` are the ids of cases already answered.
+    After ``deadline_seconds`` the worker gives up.
     """
 
     label: str
@@ -41,6 +43,8 @@ class Assignment:
     suite_sha256: str
     decoding: Decoding
     done: tuple[str, ...] = ()
+    paces: tuple[Path, ...] = ()  # where trainings leave their pace (shared.pace)
+    deadline_seconds: float | None = None
     kind: Literal["assignment"] = "assignment"
 
 
@@ -75,6 +79,7 @@ class Finished:
 
     attach_seconds: float
     generate_seconds: float
+    sharing: Sharing = field(default_factory=Sharing)
     kind: Literal["finished"] = "finished"
 
 
@@ -82,11 +87,11 @@ class Finished:
 class Failed:
     """The assignment (or the start) failed.
 
-    ``verdict``: ``rejected`` and ``vanished`` are outcomes; ``attempt`` is a failed attempt that may be repeated;
-    ``fatal`` means that no checkpoint can be evaluated until somebody changes something (no base model, say).
+    ``verdict``: ``rejected``, ``vanished`` and ``deadline`` are ends; ``attempt`` is a failed attempt that may be
+    repeated; ``fatal`` means that no checkpoint can be evaluated until somebody changes something (no base model, say).
     """
 
-    verdict: Literal["rejected", "vanished", "attempt", "fatal"]
+    verdict: Literal["rejected", "vanished", "deadline", "attempt", "fatal"]
     message: str
     hint: str | None = None
     worker_ends: bool = False  # the worker exits after this and must not be given anything else

@@ -71,7 +71,7 @@ class Supervisor:
         self._single_pass = False
         self._presence = PresenceFile(settings.place.reports)
         self._worker = ModelWorker(
-            Start(settings.engine_factory, settings.engine, settings.log_json),
+            Start(settings.engine_factory, settings.engine, settings.log_json, settings.max_slowdown),
             Surroundings(self._wakeup, lambda: self._stopping, self._presence.update),
             settings.stall_seconds,
         )

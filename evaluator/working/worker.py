@@ -24,6 +24,7 @@ from evaluator.engine.protocol import Answer, Engine, EngineSettings, Request
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import load_suite
 from evaluator.suite.scoring import score_answer
+from evaluator.working.governor import Governor, policy_for
 from evaluator.working.messages import (
     Assignment,
     CaseDone,
@@ -43,6 +44,7 @@ from shared.errors import (
     CheckpointRejected,
     CheckpointVanished,
     ConfigError,
+    DeadlinePassed,
     EngineError,
     SidestepError,
 )
@@ -56,23 +58,26 @@ log = get_logger("evaluator.worker")
 class Worker:
     """Evaluates one assignment after another with a resident engine."""
 
-    def __init__(self, engine: Engine, send: Callable[[Event], None]) -> None:
+    def __init__(self, engine: Engine, send: Callable[[Event], None], governor: Governor) -> None:
         self._engine = engine
         self._send = send
+        self._governor = governor
         self._suite: Suite | None = None
 
     def evaluate(self, assignment: Assignment) -> None:
         """Answer and score every case that is not done yet. Raises what ``failure_of`` understands."""
         suite = self._suite_of(assignment)
+        self._governor.begin(assignment.paces)
         begin = time.monotonic()
         self._send(Progress("loading"))
-        self._attach(assignment)
-        attached = time.monotonic()
         try:
-            self._answer(assignment, suite)
+            self._attach(assignment)
+            attached = time.monotonic()
+            self._answer(assignment, suite, begin)
         finally:
             self._engine.detach()
-        self._send(Finished(attached - begin, time.monotonic() - attached))
+            sharing = self._governor.end()
+        self._send(Finished(attached - begin, time.monotonic() - attached, sharing))
 
     def _suite_of(self, assignment: Assignment) -> Suite:
         if self._suite is None or self._suite.sha256 != assignment.suite_sha256:
@@ -91,7 +96,7 @@ class Worker:
                 continue  # rotated away while loading; the next source may still have it
             return
 
-    def _answer(self, assignment: Assignment, suite: Suite) -> None:
+    def _answer(self, assignment: Assignment, suite: Suite, begin: float) -> None:
         cases = {case.id: case for case in suite.cases}
         requests = [Request(case.id, case.messages, case.max_new_tokens) for case in suite.cases]
         folder = assignment.suite_path.parent
@@ -100,12 +105,21 @@ class Worker:
         def on_answer(answer: Answer) -> None:
             self._send(CaseDone(score_answer(cases[answer.case_id], answer, folder)))
 
-        def between_steps(tokens: int) -> None:
+        def still_there(tokens: int) -> None:
             nonlocal reported
             now = time.monotonic()
+            if assignment.deadline_seconds is not None and now - begin > assignment.deadline_seconds:
+                raise DeadlinePassed(
+                    f"the deadline of {assignment.deadline_seconds:g} s passed before every case was answered",
+                    hint="raise --deadline, shorten the suite, or allow training to lose more with --max-slowdown",
+                )
             if now - reported >= PROGRESS_SECONDS:
                 reported = now
                 self._send(Progress("answering", tokens))
+
+        def between_steps(tokens: int) -> None:
+            still_there(tokens)
+            self._governor.between_steps(lambda: still_there(tokens))
 
         todo = [request for request in requests if request.case_id not in set(assignment.done)]
         self._engine.answer(todo, assignment.decoding, on_answer, between_steps, plan_for=requests)
@@ -117,6 +131,8 @@ def failure_of(error: SidestepError) -> Failed:
         return Failed("rejected", error.message, error.hint)
     if isinstance(error, CheckpointVanished):
         return Failed("vanished", error.message, error.hint)
+    if isinstance(error, DeadlinePassed):
+        return Failed("deadline", error.message, error.hint)
     if isinstance(error, (BaseModelError, ConfigError)):
         return Failed("fatal", error.message, error.hint)
     return Failed("attempt", error.message, error.hint)
@@ -148,15 +164,19 @@ def main() -> None:
 
 
 def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event], None]) -> None:
-    if runs_on_cpu(start.settings.device):
+    on_cpu = runs_on_cpu(start.settings.device)
+    governor = Governor(policy_for(start.max_slowdown, on_cpu=on_cpu))
+    governor.start()
+    if on_cpu:
         log.info("the evaluator's worker runs with %s: training has the CPU first", yield_cpu())
     try:
         engine = create_engine(start.factory, start.settings)
     except SidestepError as error:
         send(failure_of(error))
         return
+    governor.started()
     send(Ready(engine.info))
-    worker = Worker(engine, send)
+    worker = Worker(engine, send, governor)
     while True:
         assignment = inbox.get()
         try:

@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
-from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig
+from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PromptTuningConfig, PromptTuningInit
 
 from shared.errors import ConfigError
-from trainer.config import TrainingConfig
+from trainer.config import SoftPrompt, TrainingConfig
+
+ALL_LINEAR = "all-linear"
 
 
-def adapter_config(config: TrainingConfig, model: torch.nn.Module) -> PeftConfig:
-    """PEFT's configuration for ``config.adapter_type``. Raises ConfigError for modules the model does not have."""
+def adapter_config(config: TrainingConfig, model: torch.nn.Module) -> PeftConfig | None:
+    """PEFT's configuration for ``config.adapter_type``, None for full fine-tuning.
+
+    Raises ConfigError for modules the model does not have.
+    """
+    if config.adapter_type == "full":
+        return None
+    if config.adapter_type == "prompt_tuning":
+        return soft_prompt_config(config.soft_prompts[0], str(model.name_or_path))
+    if config.target_modules == (ALL_LINEAR,):
+        config = replace(config, target_modules=tuple(linear_module_names(model, without_output=True)))
     _check_modules("target_modules", config.target_modules, model)
-    if config.feedforward_modules:
-        _check_modules("feedforward_modules", config.feedforward_modules, model)
     return _BUILDERS[config.adapter_type](config)
 
 
-def linear_module_names(model: torch.nn.Module) -> list[str]:
+def soft_prompt_config(prompt: SoftPrompt, tokenizer: str) -> PeftConfig:
+    """PEFT's prompt tuning for one soft prompt; ``tokenizer`` is where the base model is, for init_method text."""
+    if prompt.init_method == "text":
+        return PromptTuningConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=prompt.tokens,
+            prompt_tuning_init=PromptTuningInit.TEXT,
+            prompt_tuning_init_text=prompt.init_text,
+            tokenizer_name_or_path=tokenizer,
+        )
+    return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=prompt.tokens)
+
+
+def linear_module_names(model: torch.nn.Module, *, without_output: bool = False) -> list[str]:
     """Last name parts of all linear layers, sorted: what target_modules may name."""
-    return sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
+    output = model.get_output_embeddings() if without_output else None  # type: ignore[operator]
+    linear = (name for name, module in model.named_modules() if _is_linear(module) and module is not output)
+    return sorted({name.rpartition(".")[2] for name in linear})
 
 
 def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear) or "Linear" in type(module).__name__
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D" or "Linear" in type(module).__name__
 
 
 def _check_modules(field: str, wanted: tuple[str, ...], model: torch.nn.Module) -> None:
-    names = [name for name, _ in model.named_modules()]
-    missing = [each for each in wanted if not any(name == each or name.endswith(f".{each}") for name in names)]
-    if missing:
-        raise ConfigError(
-            f"{field} names modules that the model does not have: {', '.join(missing)}",
-            hint=f"it has {', '.join(linear_module_names(model))}",
-        )
+    modules = dict(model.named_modules())
+    hint = f"it has {', '.join(linear_module_names(model))}"
+    for each in wanted:
+        found = [module for name, module in modules.items() if name == each or name.endswith(f".{each}")]
+        if not found:
+            missing = [name for name in wanted if not any(f".{module}".endswith(f".{name}") for module in modules)]
+            raise ConfigError(f"{field} names modules that the model does not have: {', '.join(missing)}", hint=hint)
+        if not all(_is_linear(module) for module in found):
+            raise ConfigError(f"{field} names {each}, which is no linear layer", hint=hint)
 
 
 def _lora(config: TrainingConfig) -> PeftConfig:
@@ -52,10 +79,7 @@ def _lokr(config: TrainingConfig) -> PeftConfig:
 
 
 def _ia3(config: TrainingConfig) -> PeftConfig:
-    if config.dropout:
-        raise ConfigError("dropout has no meaning for ia3", hint="remove it, or choose another adapter_type")
-    feedforward = [each for each in config.target_modules if each in (config.feedforward_modules or ())]
-    return IA3Config(**_common(config), feedforward_modules=feedforward)
+    return IA3Config(**_common(config), feedforward_modules=list(config.feedforward_modules or ()))
 
 
 def _common(config: TrainingConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What watches a training from inside: progress, an orderly stop, memory clean-up, the overfitting monitor."""
+"""What watches a training from inside: progress, orderly stop, memory clean-up, overfitting, delayed compilation."""
 
 from __future__ import annotations
 
@@ -84,6 +84,23 @@ class StopOnSignal(TrainerCallback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+class DelayCompilation(TrainerCallback):
+    """Runs the model as it is for the first steps, and compiled (to CUDA graphs) from then on."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        torch.compiler.set_stance("force_eager")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if state.global_step >= self._steps:
+            torch.compiler.set_stance("default")
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        torch.compiler.set_stance("default")
 
 
 class MemoryCleanup(TrainerCallback):

@@ -45,6 +45,7 @@ def train(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from trainer.config import with_overrides
     from trainer.config_reading import read_config
+    from trainer.unsloth_path import import_unsloth_first
 
     named: dict[str, Any] = {
         "base_model_path": base_model or os.environ.get(BASE_MODEL_VARIABLE),
@@ -58,6 +59,7 @@ def train(
     }
     overrides = {name: value for name, value in named.items() if value is not None} | parse_settings(set_ or [])
     config = with_overrides(read_config(source), overrides)
+    import_unsloth_first(config)
     from trainer.trainer import train as run_training
 
     run_training(replace(config, output_dir=config.output_dir.absolute()))

@@ -10,10 +10,29 @@ from typing import Any, Literal, get_args
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
+from trainer.config_checks import MEANINGLESS, check_consistency
 
-AdapterType = Literal["lora", "dora", "ia3", "lokr"]
+AdapterType = Literal["lora", "dora", "ia3", "lokr", "prompt_tuning", "full"]
 Quantization = Literal["int4", "int8", "none"]
 Strategy = Literal["no", "steps", "epoch"]
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """One soft prompt of the manifest: vectors in front of every input, learnt instead of written."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    """What it is called."""
+    tokens: int
+    """How many vectors (virtual tokens) it has."""
+    init_method: Literal["random", "text"] = "random"
+    """Where they start: random vectors, or the embeddings of init_text."""
+    init_text: str | None = None
+    """The text whose embeddings they start from; repeated or cut to fit."""
+    path: str | None = None
+    """Where it is saved below the model's folder, as safetensors; default: soft_prompts/<name>.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +53,7 @@ class TrainingConfig:
     quantization: Quantization = "none"
     """Precision of the frozen base weights: int4, int8 or none."""
     method: Literal["sft", "dpo"] = "sft"
-    """Training objective."""
+    """Objective: sft learns the answers, dpo to prefer the chosen ones to the rejected (TRL's DPOTrainer)."""
     base_model_path: str | None = None
     """Where the base model is on this machine, when base_model_name is not it (--base-model)."""
     expert_name: str = "unknown"
@@ -46,19 +65,19 @@ class TrainingConfig:
 
     # Adapter
     adapter_type: AdapterType = "lora"
-    """Kind of adapter."""
+    """Kind of adapter; prompt_tuning trains one soft prompt alone, full trains every weight and has no adapter."""
     target_modules: tuple[str, ...] = ()
-    """Names of the linear layers that get an adapter."""
+    """Names of the linear layers that get an adapter; "all-linear" means all but the output layer."""
     rank: int | None = None
-    """Rank of the adapter; required except for ia3, which has none."""
+    """Rank of the adapter; required for lora, dora and lokr, the others have none."""
     alpha: float | None = None
-    """Scaling numerator of the adapter; required except for ia3."""
+    """Scaling numerator of the adapter; required for lora, dora and lokr."""
     dropout: float = 0.0
-    """Dropout on the adapter's input (lora, dora) or its rank dimension (lokr), 0..1."""
+    """Dropout on the adapter's input (lora, dora) or its rank dimension (lokr), 0..1; the others have none."""
     feedforward_modules: tuple[str, ...] | None = None
     """ia3 only: which target modules scale their input instead of their output."""
-    soft_prompts: tuple[Any, ...] = ()
-    """Soft prompts to train beside the adapter."""
+    soft_prompts: tuple[SoftPrompt, ...] = ()
+    """Soft prompts; beside an adapter, each is trained after it, on top of it, for as many steps again."""
 
     # Length of training
     epochs: float = 1.0
@@ -102,7 +121,7 @@ class TrainingConfig:
     validation_rows: int = 100
     """At most this many rows are split off for validation (10 % otherwise), so that evaluation stays affordable."""
     packing: bool = False
-    """Several rows in one sequence; needs flash attention to keep them apart."""
+    """Several rows in one sequence, each attending to itself only; not with prompt_tuning or dpo."""
     group_by_length: bool = False
     """Batches of rows of like length."""
     streaming: bool = False
@@ -128,9 +147,9 @@ class TrainingConfig:
 
     # Precision and speed
     fp16: bool = False
-    """Train in float16 (CUDA only)."""
+    """Train in float16 (CUDA only); with full, the weights stay float32 and products run in float16."""
     bf16: bool = False
-    """Train in bfloat16 where the device computes it fast."""
+    """Train in bfloat16 where the device computes it fast; with full, only the products."""
     use_tf32: bool = False
     """TensorFloat-32 for float32 products (CUDA, Ampere or newer)."""
     use_sdpa: bool = True
@@ -146,15 +165,15 @@ class TrainingConfig:
     activation_checkpointing: Literal["none", "attention_only", "full"] | None = None
     """Other spelling of gradient_checkpointing; attention_only means "selective"."""
     torch_compile: bool = False
-    """Compile the model (CUDA only)."""
+    """Compile the model; inductor, the default backend, needs a GPU or a C++ compiler."""
     torch_compile_backend: str | None = None
     """Backend of torch.compile; with torch_compile."""
     torch_compile_mode: str | None = None
     """Mode of torch.compile; with torch_compile."""
     use_cuda_graphs: bool = False
-    """CUDA graphs."""
+    """Replay recorded CUDA graphs: torch.compile in mode reduce-overhead, rows padded to max_seq_length (CUDA only)."""
     cuda_graph_warmup_steps: int | None = None
-    """Steps before CUDA graphs are recorded; with use_cuda_graphs."""
+    """Optimizer steps before compiling and recording begins; with use_cuda_graphs."""
     use_unsloth: bool = False
     """Train through Unsloth where it is installed and the device is a GPU."""
 
@@ -194,8 +213,11 @@ _configs = TypeAdapter(TrainingConfig)
 
 
 def build_config(values: dict[str, Any], where: str) -> TrainingConfig:
-    """A validated configuration. Raises ConfigError that names ``where``, the field and what is wrong with it."""
-    missing = [name for name in REQUIRED if values.get(name) is None]
+    """A validated configuration; None means absent. Raises ConfigError: ``where``, the field, and what is wrong."""
+    values = {name: value for name, value in values.items() if value is not None}
+    if isinstance(values.get("target_modules"), str):
+        values["target_modules"] = (values["target_modules"],)
+    missing = [name for name in REQUIRED if name not in values]
     if missing:
         raise ConfigError(
             f"{where}: the field '{missing[0]}' is missing", hint=f"add it; required are {', '.join(REQUIRED)}"
@@ -211,54 +233,22 @@ def build_config(values: dict[str, Any], where: str) -> TrainingConfig:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise ConfigError(f"{where}: {name} = {first['input']!r} is wrong: {first['msg']}") from error
-    _check(config, where)
+    check_consistency(config, where)
     return config
 
 
-def _check(config: TrainingConfig, where: str) -> None:
-    """Contradictions between fields, and what this version refuses; each with its reason."""
-    for name in () if config.adapter_type == "ia3" else ("rank", "alpha"):
-        if getattr(config, name) is None:
-            raise ConfigError(f"{where}: the field '{name}' is missing", hint=f"{config.adapter_type} needs it")
-    if not config.target_modules:
-        raise ConfigError(
-            f"{where}: the field 'target_modules' is missing or empty", hint='name linear layers: ["q_proj"]'
-        )
-    if config.fp16 and config.bf16:
-        raise ConfigError(f"{where}: fp16 and bf16 are both true", hint="choose one")
-    if config.feedforward_modules and config.adapter_type != "ia3":
-        raise ConfigError(
-            f"{where}: feedforward_modules belongs to ia3, not to {config.adapter_type}", hint="remove it"
-        )
-    for positive in ("batch_size", "gradient_accumulation_steps", "save_steps", "logging_steps", "max_seq_length"):
-        if getattr(config, positive) < 1:
-            raise ConfigError(f"{where}: {positive} = {getattr(config, positive)} must be at least 1")
-    for name, given in _not_available(config).items():
-        if given:
-            raise ConfigError(
-                f"{where}: {name} is not available in this version", hint="remove it from the configuration"
-            )
-
-
-def _not_available(config: TrainingConfig) -> dict[str, bool]:
-    """Fields of the contract that are refused rather than read and dropped (issue: the whole trainer)."""
-    return {
-        'method "dpo"': config.method == "dpo",
-        "soft_prompts": bool(config.soft_prompts),
-        'dataset_type "multi_task"': config.dataset_type == "multi_task" or bool(config.multi_task_config),
-        "streaming": config.streaming or bool(config.max_in_memory_samples),
-        "use_pretokenized": config.use_pretokenized,
-        "pretokenized_cache": bool(config.pretokenized_cache),
-        "use_cuda_graphs": config.use_cuda_graphs,
-    }
-
-
 def with_overrides(config: TrainingConfig, overrides: dict[str, Any], where: str = "command line") -> TrainingConfig:
-    """The configuration with some fields replaced. Raises ConfigError that suggests near names for unknown ones."""
+    """The configuration with some fields replaced. Raises ConfigError that suggests near names for unknown ones.
+
+    With another adapter_type, fields that it has no use for (a rank for ia3) go back to their defaults.
+    """
     for name in overrides:
         if name not in FIELD_NAMES:
             near = difflib.get_close_matches(name, FIELD_NAMES, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "docs/configuration.md lists all fields"
             raise ConfigError(f"{where}: there is no field '{name}'", hint=hint)
     current = {each: getattr(config, each) for each in FIELD_NAMES}
+    if overrides.get("adapter_type", config.adapter_type) != config.adapter_type:
+        for name in MEANINGLESS.get(overrides["adapter_type"], ()):
+            del current[name]
     return build_config({**current, **overrides}, where)

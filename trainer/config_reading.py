@@ -9,6 +9,7 @@ absent.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from shared.json_input import read_json_object
 from shared.layout import ExpertFolder
 from shared.logs import get_logger
 from shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
-from trainer.config import FIELD_NAMES, TrainingConfig, build_config
+from trainer.config import FIELD_NAMES, SoftPrompt, TrainingConfig, build_config
 
 log = get_logger("trainer")
 
@@ -39,6 +40,9 @@ _DATASET_KEYS = {
     "path": "dataset_path", "type": "dataset_type", "validation": "validation_path", "test": "test_path",
     "source": None, "preprocessing": None, "description": None, "split": None,
 }  # fmt: skip
+# Other spellings seen in soft_prompts, and keys that describe a finished prompt.
+_SOFT_PROMPT_KEYS = {"length": "tokens", "num_virtual_tokens": "tokens"}
+_SOFT_PROMPT_NOTES = {"description", "purpose", "size_bytes", "sha256"}
 _DATASET_FIELDS = {
     "format", "text_field", "field_mapping", "prompt_template", "streaming", "max_in_memory_samples",
     "use_pretokenized", "pretokenized_cache", "validation_path", "test_path", "dataset_type", "multi_task_config",
@@ -57,21 +61,16 @@ def from_expert(expert: ExpertFolder) -> TrainingConfig:
     manifest = expert_manifest(expert)
     dataset = manifest.training.get("dataset") or {}
     values = _flatten(manifest.training.get("config") or {}, dataset, str(manifest.path))
-    adapter = _first(manifest.base_model.get("adapters"))
-    for name, key in {
-        "adapter_type": "type",
-        "target_modules": "target_modules",
-        "rank": "r",
-        "alpha": "alpha",
-    }.items():
-        if values.get(name) is None and adapter.get(key) is not None:
-            values[name] = adapter[key]
+    values |= _from_adapter_block(_first(manifest.base_model.get("adapters")), values)
     values["base_model_name"] = manifest.base_model_name
     values["output_dir"] = expert.weights.root
     values.setdefault("quantization", manifest.base_model.get("quantization") or "none")
     values.setdefault("prompt_template", manifest.base_model.get("prompt_template"))
     if manifest.document.get("soft_prompts"):
         values["soft_prompts"] = manifest.document["soft_prompts"]
+    if values.get("soft_prompts"):
+        values["soft_prompts"] = _soft_prompts(values["soft_prompts"], str(manifest.path))
+        values.setdefault("adapter_type", "prompt_tuning")
     for name in ("dataset_path", "validation_path", "test_path"):
         values[name] = _relative_to(expert.root, values.get(name))
     return build_config(_with_expert(values, manifest), str(manifest.path))
@@ -85,6 +84,8 @@ def from_host(document: dict[str, Any], where: str = "the host's configuration")
     top_level = _TOP_LEVEL & set(FIELD_NAMES)
     values |= {key: document[key] for key in top_level if document.get(key) is not None}
     values |= _decode_json_text(document, where)
+    if values.get("soft_prompts"):
+        values["soft_prompts"] = _soft_prompts(values["soft_prompts"], where)
     base_model = document.get("base_model")
     if isinstance(base_model, dict) and base_model.get("prompt_template"):
         values.setdefault("prompt_template", base_model["prompt_template"])
@@ -115,6 +116,31 @@ def _flatten(training: Any, dataset: Any, where: str) -> dict[str, Any]:
             unknown.add(key)
     _warn_unknown(unknown, where)
     return values
+
+
+def _from_adapter_block(adapter: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """What the base model's block says about the adapter, where ``training.config`` says nothing.
+
+    A block about another kind of adapter than the one to train says nothing about it.
+    """
+    if values.get("adapter_type") not in (None, adapter.get("type")):
+        return {}
+    names = {"adapter_type": "type", "target_modules": "target_modules", "rank": "r", "alpha": "alpha"}
+    names |= {"dropout": "dropout", "feedforward_modules": "feedforward_modules"}
+    return {name: adapter[key] for name, key in names.items() if values.get(name) is None and key in adapter}
+
+
+def _soft_prompts(entries: Any, where: str) -> list[dict[str, Any]]:
+    """The manifest's list with our names; what describes a finished prompt (size, hash) is for people."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{where}: soft_prompts is no list of objects", hint='like [{"name": "json", "tokens": 16}]')
+    known = {each.name for each in fields(SoftPrompt)}
+    prompts = []
+    for entry in entries:
+        prompt = {_SOFT_PROMPT_KEYS.get(key, key): value for key, value in entry.items() if value is not None}
+        _warn_unknown(set(prompt) - known - _SOFT_PROMPT_NOTES, f"{where}: soft_prompts")
+        prompts.append({key: value for key, value in prompt.items() if key in known})
+    return prompts
 
 
 def _decode_json_text(block: dict[str, Any], where: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from dataclasses import dataclass
 
 from shared.cpu_dtype import cpu_dtype
@@ -14,6 +15,7 @@ from shared.errors import ConfigError, UnsupportedOnDevice
 from trainer.config import Quantization, TrainingConfig
 
 _BITSANDBYTES_OPTIMIZERS = ("8bit", "bnb", "paged")
+_COMPILED_TO_GRAPHS = "reduce-overhead"  # torch.compile's name for: through CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class DeviceFacts:
     fast_bf16: bool
     has_bitsandbytes: bool = False
     has_flash_attention: bool = False
+    has_compiler: bool = False  # what torch.compile's inductor builds with: a GPU's own, or a C++ compiler
+    has_unsloth: bool = False
     compile_disabled: bool = False
 
     @property
@@ -45,6 +49,9 @@ class DevicePlan:
     pin_memory: bool
     compile: bool
     packing: bool
+    compile_mode: str | None = None
+    cuda_graphs: bool = False
+    unsloth: bool = False
     replaced: tuple[str, ...] = ()
 
 
@@ -63,6 +70,8 @@ def find_device(requested: str) -> DeviceFacts:
         fast_bf16=torch.cuda.is_bf16_supported() if device.startswith("cuda") else cpu_dtype() == "bfloat16",
         has_bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
         has_flash_attention=importlib.util.find_spec("flash_attn") is not None,
+        has_compiler=device.startswith("cuda") or any(shutil.which(each) for each in _compilers()),
+        has_unsloth=importlib.util.find_spec("unsloth") is not None,
         compile_disabled="1" in (os.environ.get("PYTORCH_DISABLE_COMPILE"), os.environ.get("TORCH_COMPILE_DISABLE")),
     )
 
@@ -71,31 +80,39 @@ def plan_device(config: TrainingConfig, facts: DeviceFacts) -> DevicePlan:
     """The nearest this device comes to the configuration. Pure; raises UnsupportedOnDevice for quantization."""
     notes: list[str] = []
     dtype, autocast = _precision(config, facts, notes)
-    attention = _attention(config, facts, notes)
+    compiles, graphs = _compile(config, facts, notes)
     return DevicePlan(
         device=facts.device,
         dtype=dtype,
         autocast=autocast,
-        attention=attention,
+        attention=_attention(config, facts, dtype, notes),
         optim=_optimizer(config, facts, notes),
         quantization=_quantization(config, facts, notes, dtype),
         tf32=_keep(config.use_tf32, facts.is_cuda, "use_tf32", f"{dtype} products", notes),
         # A default, not a wish: without a GPU there is nothing to pin for.
         pin_memory=config.dataloader_pin_memory and facts.is_cuda,
-        compile=_compile(config, facts, notes),
-        packing=_keep(
-            config.packing,
-            attention == "flash_attention_2",
-            "packing",
-            "one row in each sequence (rows cannot be kept apart without flash attention)",
-            notes,
-        ),
-        replaced=(*notes, *_unsloth(config)),
+        compile=compiles,
+        compile_mode=_COMPILED_TO_GRAPHS if graphs else config.torch_compile_mode if compiles else None,
+        cuda_graphs=graphs,
+        packing=_packing(config, notes),
+        unsloth=_unsloth(config, facts, notes),
+        replaced=(*notes, *_without_loading_processes(config)),
     )
 
 
 def _precision(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> tuple[str, str | None]:
-    """Dtype of the weights, and whether products run under autocast (GPU only: measured slower on CPUs)."""
+    """Dtype of the weights, and whether products run under autocast.
+
+    Frozen weights are kept in the low precision itself; on CPUs without autocast, which was measured slower there.
+    Weights that are trained (full) stay float32, or small updates would be rounded away.
+    """
+    dtype, autocast = _frozen_precision(config, facts, notes)
+    if config.adapter_type == "full" and dtype != "float32":
+        return "float32", "fp16" if dtype == "float16" else "bf16"
+    return dtype, autocast
+
+
+def _frozen_precision(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> tuple[str, str | None]:
     if config.bf16 and facts.fast_bf16:
         return "bfloat16", "bf16" if facts.is_cuda else None
     if config.fp16 and facts.is_cuda:
@@ -112,49 +129,90 @@ def _precision(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> 
     return "float32", None
 
 
-def _attention(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> str:
+def _attention(config: TrainingConfig, facts: DeviceFacts, dtype: str, notes: list[str]) -> str:
     if config.flash_attention_2:
-        if facts.is_cuda and facts.has_flash_attention:
+        if not (facts.is_cuda and facts.has_flash_attention):
+            notes.append("flash_attention_2 is replaced by sdpa: it needs a GPU and the package flash-attn")
+        elif dtype == "float32":
+            notes.append("flash_attention_2 is replaced by sdpa: it computes in bf16 or fp16 only, and neither is set")
+        else:
             return "flash_attention_2"
-        notes.append("flash_attention_2 is replaced by sdpa: it needs a GPU and the package flash-attn")
         return "sdpa"
     return "sdpa" if config.use_sdpa or config.memory_efficient_attention else "eager"
 
 
 def _optimizer(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> str:
     needs_bitsandbytes = any(part in config.optim for part in _BITSANDBYTES_OPTIMIZERS)
-    if not needs_bitsandbytes or (facts.is_cuda and facts.has_bitsandbytes):
+    if not needs_bitsandbytes or facts.has_bitsandbytes:
+        if "paged" in config.optim and not facts.is_cuda:
+            nearest = config.optim.replace("paged_", "")
+            notes.append(f"optim {config.optim} is replaced by {nearest}: only a GPU's memory has pages to move")
+            return nearest
         return config.optim
     nearest = "lion_pytorch" if "lion" in config.optim else "rmsprop" if "rmsprop" in config.optim else "adamw_torch"
-    notes.append(f"optim {config.optim} is replaced by {nearest}: it needs a GPU and the package bitsandbytes")
+    notes.append(f"optim {config.optim} is replaced by {nearest}: the package bitsandbytes is not installed")
     return nearest
 
 
 def _quantization(config: TrainingConfig, facts: DeviceFacts, notes: list[str], dtype: str) -> Quantization:
-    if config.quantization == "none" or (facts.is_cuda and facts.has_bitsandbytes):
+    if config.quantization == "none" or facts.has_bitsandbytes:
         return config.quantization
     if not config.allow_unquantized:
         raise UnsupportedOnDevice(
-            f"quantization {config.quantization} is not possible on {facts.device}: it needs a GPU and bitsandbytes",
-            hint=f"--allow-unquantized trains in {dtype} instead, with other results; or set quantization to none",
+            f"quantization {config.quantization} is not possible on this machine: bitsandbytes is not installed",
+            hint=f"pip install bitsandbytes; or --allow-unquantized trains in {dtype} instead, with other results",
         )
     notes.append(f"quantization {config.quantization} is replaced by {dtype} weights (--allow-unquantized)")
     return "none"
 
 
-def _compile(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> bool:
-    if config.torch_compile and facts.compile_disabled:
-        notes.append("torch_compile is replaced by eager execution: the environment disables compilation")
-        return False
-    return _keep(config.torch_compile, facts.is_cuda, "torch_compile", "eager execution", notes)
+def _compile(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> tuple[bool, bool]:
+    """Whether to compile the model, and whether to CUDA graphs."""
+    wanted = [name for name in ("torch_compile", "use_cuda_graphs") if getattr(config, name)]
+    if not wanted:
+        return False, False
+    if facts.compile_disabled:
+        notes.append(f"{' and '.join(wanted)} is replaced by eager execution: the environment disables compilation")
+        return False, False
+    inductor = config.torch_compile_backend in (None, "inductor")
+    can = facts.has_compiler or not inductor
+    compiles = _keep(config.torch_compile, can, "torch_compile", "eager execution: no compiler was found", notes)
+    nearest = "torch_compile without graphs" if compiles else "eager execution"
+    graphs = _keep(config.use_cuda_graphs, facts.is_cuda, "use_cuda_graphs", f"{nearest}: it needs a GPU", notes)
+    return compiles or graphs, graphs
 
 
-def _unsloth(config: TrainingConfig) -> tuple[str, ...]:
-    if not config.use_unsloth:
-        return ()
-    return (
-        "use_unsloth is replaced by transformers and PEFT: training through Unsloth is not available in this version",
-    )
+def _packing(config: TrainingConfig, notes: list[str]) -> bool:
+    """Every attention that we use keeps packed rows apart by their positions (a test holds it)."""
+    reason = "the vectors of a soft prompt belong in front of every row"
+    if config.method == "dpo":
+        reason = "TRL packs no preference pairs"
+    possible = config.adapter_type != "prompt_tuning" and config.method != "dpo"
+    return _keep(config.packing, possible, "packing", f"one row in each sequence: {reason}", notes)
+
+
+def _unsloth(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> bool:
+    """Unsloth where it can be had; else the standard path, said once."""
+    reason = "adapter_type prompt_tuning does not go through it"
+    if not facts.is_cuda:
+        reason = "it needs a GPU"
+    elif not facts.has_unsloth:
+        reason = "it is not installed (pip install 'sidestep[unsloth]')"
+    possible = facts.is_cuda and facts.has_unsloth and config.adapter_type != "prompt_tuning"
+    return _keep(config.use_unsloth, possible, "use_unsloth", f"transformers and PEFT: {reason}", notes)
+
+
+def _without_loading_processes(config: TrainingConfig) -> list[str]:
+    if config.dataloader_num_workers:
+        return []
+    names = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
+    given = [name for name in names if getattr(config, name)]
+    reason = "replaced by loading in the training process: dataloader_num_workers is 0"
+    return [f"{' and '.join(given)} is {reason}"] if given else []
+
+
+def _compilers() -> tuple[str, ...]:
+    return tuple(filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))
 
 
 def _keep(wanted: bool, possible: bool, name: str, nearest: str, notes: list[str]) -> bool:

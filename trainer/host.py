@@ -11,6 +11,10 @@ def train_expert(config: dict[str, Any]) -> None:
     """Train as the host's dictionary says; an exception is the failure, with one clear line as its text."""
     configure_logging()
     from trainer.config_reading import from_host
+    from trainer.unsloth_path import import_unsloth_first
+
+    training = from_host(config)
+    import_unsloth_first(training)
     from trainer.trainer import train
 
-    train(from_host(config))
+    train(training)

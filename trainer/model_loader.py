@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from shared.errors import BaseModelError
+from shared.errors import BaseModelError, ConfigError
 from shared.layout import last_path_part
 from shared.manifest import BASE_MODEL_VARIABLE
 from trainer.config import TrainingConfig
@@ -44,9 +45,14 @@ def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTraine
             f"the base model {location} cannot be loaded: {reason}",
             hint="it must be a transformers model in safetensors",
         ) from error
+    return model, with_padding(tokenizer)
+
+
+def with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, able to pad: with its end token where it has no token of its own for that."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
 
 
 def locate_base_model(config: TrainingConfig) -> str:
@@ -68,12 +74,36 @@ def locate_base_model(config: TrainingConfig) -> str:
     )
 
 
-def checkpoint_attention_blocks(model: PreTrainedModel) -> int:
-    """Recompute attention blocks, and nothing else, in the backward pass. Returns how many there are."""
+def checkpoint_attention_blocks(model: PreTrainedModel, options: dict[str, Any] | None = None) -> int:
+    """Recompute attention blocks, and nothing else, in the backward pass. Returns how many there are.
+
+    ``options`` go to torch.utils.checkpoint. Raises ConfigError for a model without such blocks, and for
+    use_reentrant, which cannot take the arguments an attention block is called with.
+    """
+    options = {"use_reentrant": False, **(options or {})}
+    if options["use_reentrant"]:
+        raise ConfigError(
+            'gradient_checkpointing "selective" is not possible with use_reentrant',
+            hint="set use_reentrant to false in gradient_checkpointing_kwargs",
+        )
     blocks = [module.self_attn for module in model.modules() if hasattr(module, "self_attn")]
-    for block in blocks:
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    if not blocks:
+        raise ConfigError(
+            f'gradient_checkpointing "selective": {type(model).__name__} has no attention blocks called self_attn',
+            hint="set gradient_checkpointing to true",
+        )
+    for block in blocks:  # a partial, not a closure: copies of the model then recompute their own blocks
+        block.forward = functools.partial(_recomputed, block.forward, options)
     return len(blocks)
+
+
+def _recomputed(forward: Callable[..., Any], options: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """One attention block; without gradients there is nothing to recompute for (and generation needs its cache)."""
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    if "past_key_values" in kwargs:  # a cache would be filled a second time
+        kwargs["past_key_values"] = None
+    return checkpoint(forward, *args, **options, **kwargs)
 
 
 def _quantization(plan: DevicePlan) -> BitsAndBytesConfig | None:

@@ -16,13 +16,13 @@ from shared.errors import ConfigError, DatasetError
 from shared.layout import ModelFolder
 from tests.unit.trainer.conftest import ROWS, write_rows
 from trainer.adapter_setup import adapter_config
+from trainer.arguments import training_arguments
 from trainer.chat import parse_conversation
 from trainer.config import TrainingConfig
 from trainer.config_reading import from_host
 from trainer.dataset_loader import load_rows, load_training_data
 from trainer.device_plan import DeviceFacts, plan_device
 from trainer.model_loader import load_base_model
-from trainer.trainer import training_arguments
 
 
 @pytest.fixture

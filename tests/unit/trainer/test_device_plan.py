@@ -15,8 +15,12 @@ from trainer.device_plan import DeviceFacts, find_device, plan_device
 
 SLOW_CPU = DeviceFacts("cpu", fast_bf16=False)
 FAST_CPU = DeviceFacts("cpu", fast_bf16=True)
-GPU = DeviceFacts("cuda", fast_bf16=True, has_bitsandbytes=True, has_flash_attention=True)
+WHOLE_CPU = DeviceFacts("cpu", fast_bf16=True, has_bitsandbytes=True, has_compiler=True, has_unsloth=True)
+GPU = DeviceFacts("cuda", fast_bf16=True, has_bitsandbytes=True, has_flash_attention=True, has_compiler=True)
+UNSLOTH_GPU = DeviceFacts("cuda", fast_bf16=True, has_unsloth=True)
 OLD_GPU = DeviceFacts("cuda", fast_bf16=False)
+
+FULL = {"adapter_type": "full", "rank": None, "alpha": None, "target_modules": None}
 
 
 @pytest.mark.parametrize(
@@ -35,17 +39,49 @@ OLD_GPU = DeviceFacts("cuda", fast_bf16=False)
             ["optim adamw_bnb_8bit is replaced by adamw"],
         ),
         ({"optim": "adamw_bnb_8bit"}, GPU, {"optim": "adamw_bnb_8bit"}, []),
+        ({"optim": "adamw_bnb_8bit"}, WHOLE_CPU, {"optim": "adamw_bnb_8bit"}, []),
+        (
+            {"optim": "paged_adamw_8bit"},
+            WHOLE_CPU,
+            {"optim": "adamw_8bit"},
+            ["optim paged_adamw_8bit is replaced by adamw_8bit"],
+        ),
+        ({"optim": "paged_adamw_8bit"}, GPU, {"optim": "paged_adamw_8bit"}, []),
         ({"flash_attention_2": True}, FAST_CPU, {"attention": "sdpa"}, ["flash_attention_2 is replaced by sdpa"]),
-        ({"flash_attention_2": True}, GPU, {"attention": "flash_attention_2"}, []),
+        ({"flash_attention_2": True, "bf16": True}, GPU, {"attention": "flash_attention_2"}, []),
+        ({"flash_attention_2": True}, GPU, {"attention": "sdpa"}, ["flash_attention_2 is replaced by sdpa: it"]),
         ({"use_sdpa": False}, FAST_CPU, {"attention": "eager"}, []),
+        ({"use_sdpa": False, "memory_efficient_attention": True}, FAST_CPU, {"attention": "sdpa"}, []),
         ({"use_tf32": True}, FAST_CPU, {"tf32": False}, ["use_tf32 is replaced by"]),
-        ({"packing": True}, FAST_CPU, {"packing": False}, ["packing is replaced by one row"]),
-        ({"packing": True, "flash_attention_2": True}, GPU, {"packing": True}, []),
+        ({"use_tf32": True}, GPU, {"tf32": True}, []),
+        ({"packing": True}, FAST_CPU, {"packing": True}, []),
+        ({"packing": True, "method": "dpo"}, GPU, {"packing": False}, ["packing is replaced by one row"]),
         ({"torch_compile": True}, FAST_CPU, {"compile": False}, ["torch_compile is replaced by eager"]),
-        ({"use_unsloth": True}, FAST_CPU, {}, ["use_unsloth is replaced by"]),
+        ({"torch_compile": True, "torch_compile_mode": "default"}, WHOLE_CPU,
+         {"compile": True, "compile_mode": "default"}, []),
+        ({"torch_compile": True, "torch_compile_backend": "eager"}, FAST_CPU, {"compile": True}, []),
+        ({"use_cuda_graphs": True}, WHOLE_CPU, {"compile": False, "cuda_graphs": False},
+         ["use_cuda_graphs is replaced by eager execution: it needs a GPU"]),
+        ({"use_cuda_graphs": True, "torch_compile": True}, WHOLE_CPU, {"compile": True, "cuda_graphs": False},
+         ["use_cuda_graphs is replaced by torch_compile without graphs"]),
+        ({"use_cuda_graphs": True}, GPU,
+         {"compile": True, "compile_mode": "reduce-overhead", "cuda_graphs": True}, []),
+        ({"use_cuda_graphs": True}, DeviceFacts("cuda", fast_bf16=True, has_compiler=True, compile_disabled=True),
+         {"compile": False, "cuda_graphs": False}, ["use_cuda_graphs is replaced by eager execution: the environment"]),
+        ({"use_unsloth": True}, WHOLE_CPU, {"unsloth": False},
+         ["use_unsloth is replaced by transformers and PEFT: it needs a GPU"]),
+        ({"use_unsloth": True}, GPU, {"unsloth": False},
+         ["use_unsloth is replaced by transformers and PEFT: it is not installed"]),
+        ({"use_unsloth": True}, UNSLOTH_GPU, {"unsloth": True}, []),
+        ({}, UNSLOTH_GPU, {"unsloth": False}, []),
         ({"dataloader_pin_memory": True}, FAST_CPU, {"pin_memory": False}, []),
+        ({"dataloader_pin_memory": True}, GPU, {"pin_memory": True}, []),
+        ({"dataloader_prefetch_factor": 2}, FAST_CPU, {},
+         ["dataloader_prefetch_factor is replaced by loading in the training process"]),
+        ({**FULL, "bf16": True}, FAST_CPU, {"dtype": "float32", "autocast": "bf16"}, []),
+        ({**FULL, "fp16": True}, GPU, {"dtype": "float32", "autocast": "fp16"}, []),
     ],
-)
+)  # fmt: skip
 def test_plan(
     host_config: Callable[..., dict[str, Any]],
     training: dict[str, Any],
@@ -64,6 +100,7 @@ def test_quantization_is_never_dropped_in_silence(host_config: Callable[..., dic
     with pytest.raises(UnsupportedOnDevice, match="--allow-unquantized"):
         plan_device(from_host(document), FAST_CPU)
     assert plan_device(from_host(document), GPU).quantization == "int4"
+    assert plan_device(from_host(document), WHOLE_CPU).quantization == "int4"
     document["training"]["allow_unquantized"] = True
     plan = plan_device(from_host(document), FAST_CPU)
     assert plan.quantization == "none"

@@ -13,8 +13,10 @@ experts/<name>/
       checkpoint-<step>/report.json report.md outcome.json
       base/                        the base model without adapter
       archive/<version>/<model-dir>/checkpoint-<step>[.<n>]/
+      suites/<hash>.json           the test cases as they were asked
       comparison.json              history of every case
       advice.json                  what the trainer may read
+      index.html                   the dashboard
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ REPORTS_NAME = "training_reports"
 ARCHIVE_NAME = "archive"
 BASE_REPORT_NAME = "base"
 COMPARISON_NAME = "comparison.json"
+DASHBOARD_NAME = "index.html"
 REPORT_NAME = "report.json"
 REPORT_MARKDOWN_NAME = "report.md"
 OUTCOME_NAME = "outcome.json"
@@ -151,6 +154,14 @@ class ReportsFolder:
     @property
     def advice(self) -> Path:
         return self.root / ADVICE_NAME
+
+    @property
+    def dashboard(self) -> Path:
+        return self.root / DASHBOARD_NAME
+
+    @property
+    def suites(self) -> Path:
+        return self.root / "suites"
 
     @property
     def attempts(self) -> Path:

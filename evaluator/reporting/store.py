@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from evaluator.reporting import files
 from evaluator.reporting.comparison import best_of, with_comparisons
+from evaluator.reporting.dashboard.build import write_dashboard
 from evaluator.reporting.history import history_document
 from evaluator.reporting.migration import is_legacy
 from evaluator.reporting.report import InvalidReport, OutcomeRecord, Report, outcome_of, parse_outcome
@@ -204,6 +205,10 @@ def rebuild_views(reports: ReportsFolder, *, keep_reports: int | None = None) ->
         replace_file(reports.comparison, to_json(history_document(current, archived)))
         if keep_reports is not None:
             keep_newest(fresh, keep_reports)
+        try:
+            write_dashboard(reports, fresh)
+        except OSError as error:  # a picture is no reason to stop evaluating; the next report tries again
+            log.warning("%s cannot be written: %s", reports.dashboard, error)
         return fresh
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from evaluator.engine.protocol import EngineInfo
 from evaluator.reporting import report as schema
 from evaluator.reporting.store import StoredReport, commit, rebuild_views
+from evaluator.reporting.suites import keep_suite
 from evaluator.results import CaseResult, Outcome, Sharing
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import case_hash
@@ -40,6 +41,8 @@ def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | No
     if not commit(reports, report, forced=ending.task.forced, current_version=settings.current_version()):
         log.info("%s: another evaluator was first", report.checkpoint)
         return None
+    if ending.suite:
+        keep_suite(reports, ending.suite)
     stored = rebuild_views(reports, keep_reports=settings.keep_reports)
     release_held(settings, ending.task.candidate)
     final = _find(stored, report)

@@ -1,0 +1,253 @@
+// Every case at every checkpoint as a picture: a canvas as large as the window onto it, so that 200,000 cells scroll
+// as smoothly as 200. The canvas is one stop for the tab key; arrows move a cursor, Enter opens the case.
+
+const GROUP_HEIGHT = 24;
+const HEAD_HEIGHT = 30;
+
+class HeatMap {
+  constructor(model, indices) {
+    this.model = model;
+    this.line = currentLine(model);
+    this.columns = this.line.columns;
+    this.rows = arrange(model, this.line, indices);
+    this.cursor = null;
+    this.colors = heatColors();
+    this.canvas = el("canvas", { class: "heat-canvas" });
+    this.spacer = el("div", { class: "heat-spacer" });
+    this.scroller = el("div", { class: "heat", tabindex: "0", role: "application", "aria-label": `Heat map: ${plural(indices.length, "case")} by ${plural(this.columns.length, "checkpoint")}. Arrow keys move, Enter opens the case.` }, this.canvas, this.spacer);
+    this.tip = el("div", { class: "tip", hidden: true });
+    this.listen();
+  }
+
+  listen() {
+    const { scroller } = this;
+    scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
+    scroller.addEventListener("pointermove", (event) => this.point(event));
+    scroller.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    scroller.addEventListener("click", (event) => this.click(event));
+    scroller.addEventListener("keydown", (event) => this.key(event));
+    scroller.addEventListener("focus", () => { if (!this.cursor) this.move(0, 0, true); });
+    scroller.addEventListener("blur", () => { this.tip.hidden = true; this.schedule(); });
+    new ResizeObserver(() => this.layout()).observe(scroller);
+  }
+
+  layout() {
+    const width = this.scroller.clientWidth;
+    if (!width) return;
+    const narrow = width < 520;
+    this.rowHeight = state.dense ? 5 : narrow ? 22 : 20;
+    this.gutter = state.dense ? 0 : narrow ? Math.min(118, Math.floor(width / 2.6)) : this.labelWidth(width);
+    const space = width - this.gutter - 2;
+    this.cell = Math.max(state.dense ? 3 : narrow ? 12 : 5, Math.min(96, Math.floor(space / Math.max(1, this.columns.length))));
+    let y = 0;
+    for (const row of this.rows) {
+      row.y = y;
+      row.height = row.group === undefined ? this.rowHeight : state.dense ? 8 : GROUP_HEIGHT;
+      y += row.height;
+    }
+    this.total = y;
+    this.scroller.style.height = `${y + HEAD_HEIGHT + 4}px`;
+    this.spacer.style.height = `${y + HEAD_HEIGHT}px`;
+    this.spacer.style.width = `${this.gutter + this.cell * this.columns.length}px`;
+    this.height = Math.min(this.scroller.clientHeight, y + HEAD_HEIGHT + 1);
+    const ratio = devicePixelRatio || 1;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(this.scroller.clientHeight * ratio);
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${this.scroller.clientHeight}px`;
+    this.ratio = ratio;
+    this.draw();
+  }
+
+  // Room for labels: names too where there are few checkpoints.
+  labelWidth(width) {
+    return Math.max(200, Math.min(460, width - 64 * this.columns.length - 4, Math.floor(width / 2.2)));
+  }
+
+  schedule() {
+    this.pending ??= requestAnimationFrame(() => { this.pending = null; this.draw(); });
+  }
+
+  // First row that reaches below `y`, by bisection: rows know where they are.
+  rowAt(y) {
+    let [low, high] = [0, this.rows.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.rows[middle].y + this.rows[middle].height <= y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  draw() {
+    const context = this.canvas.getContext("2d");
+    const { clientWidth: width, clientHeight: height, scrollLeft: left, scrollTop: top } = this.scroller;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.fillStyle = this.colors.panel;
+    context.fillRect(0, 0, width, height);
+    const first = Math.max(0, Math.floor(left / this.cell));
+    const last = Math.min(this.columns.length - 1, Math.floor((left + width - this.gutter) / this.cell));
+    for (let r = this.rowAt(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
+      const row = this.rows[r];
+      const y = row.y - top + HEAD_HEIGHT;
+      if (row.group === undefined) this.drawCells(context, row, y, first, last, left);
+    }
+    context.fillStyle = this.colors.panel;
+    if (this.gutter) context.fillRect(0, 0, this.gutter, height);
+    this.drawLabels(context, top, height, width);
+    context.fillStyle = this.colors.panel;
+    context.fillRect(0, 0, width, HEAD_HEIGHT);
+    this.drawHead(context, first, last, left);
+    this.drawCursor(context, left, top);
+  }
+
+  drawCells(context, row, y, first, last, left) {
+    const gap = this.cell >= 8 ? 1 : 0;
+    const tall = this.rowHeight - (this.rowHeight >= 8 ? 1 : 0);
+    for (let c = first; c <= last; c++) {
+      const status = this.columns[c].statuses[row.index];
+      if (!status) continue;
+      const x = this.gutter + c * this.cell - left;
+      context.fillStyle = status === STATUS.failed ? this.colors.failed[Math.min(8, Math.floor(scoreOf(this.columns[c], row.index) / 10))] : this.colors.status[status];
+      context.fillRect(x, y, this.cell - gap, tall);
+      const before = c > 0 ? this.columns[c - 1].statuses[row.index] : 0;
+      if (this.cell >= 6 && tall >= 8 && status === STATUS.failed && before === STATUS.passed) this.mark(context, x, y, tall, gap);
+    }
+  }
+
+  // A dot on cases that this checkpoint newly broke: not by colour alone.
+  mark(context, x, y, tall, gap) {
+    context.fillStyle = this.colors.mark;
+    context.beginPath();
+    context.arc(x + (this.cell - gap) / 2, y + tall / 2, Math.min(3.2, this.cell / 4), 0, 7);
+    context.fill();
+  }
+
+  drawLabels(context, top, height, width) {
+    if (!this.gutter) return;
+    context.textBaseline = "middle";
+    for (let r = this.rowAt(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
+      const row = this.rows[r];
+      const y = row.y - top + HEAD_HEIGHT + row.height / 2;
+      context.font = row.group === undefined ? "12px ui-monospace, monospace" : "600 12px system-ui, sans-serif";
+      context.fillStyle = row.group === undefined ? this.colors.text : this.colors.muted;
+      if (row.group === undefined) this.drawLabel(context, this.model.cases[row.index], y);
+      else context.fillText(fitted(context, plain(row.group), width - 12), 4, y);
+    }
+  }
+
+  // The id, and the name after it where there is room.
+  drawLabel(context, { id, name }, y) {
+    const text = fitted(context, plain(id), this.gutter - 12);
+    context.fillText(text, 4, y);
+    const used = context.measureText(text).width + 16;
+    if (name === id || this.gutter - used < 60) return;
+    context.fillStyle = this.colors.muted;
+    context.fillText(fitted(context, plain(name), this.gutter - used - 10), used, y);
+  }
+
+  drawHead(context, first, last, left) {
+    context.font = "11px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    context.textAlign = "center";
+    const every = Math.max(1, Math.ceil(38 / this.cell));
+    for (let c = Math.ceil(first / every) * every; c <= last; c += every) {
+      const x = this.gutter + c * this.cell - left + this.cell / 2;
+      if (x < this.gutter + 4) continue;
+      context.fillStyle = this.cursor?.column === c ? this.colors.text : this.colors.muted;
+      context.fillText(this.columns[c].label, x, HEAD_HEIGHT / 2);
+    }
+    context.textAlign = "left";
+    if (this.gutter) {
+      context.fillStyle = this.colors.panel;
+      context.fillRect(0, 0, this.gutter, HEAD_HEIGHT);
+      context.fillStyle = this.colors.muted;
+      context.fillText("case · step →", 4, HEAD_HEIGHT / 2);
+    }
+  }
+
+  drawCursor(context, left, top) {
+    if (!this.cursor || document.activeElement !== this.scroller) return;
+    const row = this.rows[this.cursor.row];
+    const y = row.y - top + HEAD_HEIGHT;
+    const x = this.gutter + this.cursor.column * this.cell - left;
+    if (y < HEAD_HEIGHT - row.height || x < this.gutter - this.cell) return;
+    context.strokeStyle = this.colors.text;
+    context.lineWidth = 2;
+    context.strokeRect(x - 0.5, y - 0.5, this.cell, this.rowHeight);
+  }
+
+  hit(event) {
+    const box = this.scroller.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    if (y < HEAD_HEIGHT || !this.rows.length) return null;
+    const row = this.rowAt(y - HEAD_HEIGHT + this.scroller.scrollTop);
+    if (this.rows[row].group !== undefined || this.rows[row].y + this.rows[row].height <= y - HEAD_HEIGHT + this.scroller.scrollTop) return null;
+    const column = Math.floor((x - this.gutter + this.scroller.scrollLeft) / this.cell);
+    return { row, column: x < this.gutter ? null : column < this.columns.length ? column : null };
+  }
+
+  point(event) {
+    const found = this.hit(event);
+    if (!found || found.column === null) { this.tip.hidden = true; return; }
+    this.tell(found, event.clientX, event.clientY);
+  }
+
+  tell({ row, column }, x, y) {
+    const index = this.rows[row].index;
+    const checkpoint = this.columns[column];
+    const score = checkpoint.scores[index];
+    replaceChildren(this.tip, el("strong", {}, show(this.model.cases[index].id)), el("span", { text: `${checkpoint.step === null ? "base model" : `step ${checkpoint.label}`}: ${STATUS_NAMES[checkpoint.statuses[index]]}${score === NO_SCORE ? "" : `, score ${(score / 10).toFixed(1)}`}` }));
+    this.tip.hidden = false;
+    const width = this.tip.offsetWidth;
+    this.tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - width - 8))}px`;
+    this.tip.style.top = `${Math.min(y + 14, innerHeight - this.tip.offsetHeight - 8)}px`;
+  }
+
+  click(event) {
+    const found = this.hit(event);
+    if (found) this.open(found.row, found.column ?? this.columns.length - 1);
+  }
+
+  open(row, column) {
+    const b = this.columns[column];
+    const a = column > 0 ? this.columns[column - 1] : this.columns[1] ?? b;
+    go({ view: "case", id: this.model.cases[this.rows[row].index].id, a: a.key, b: b.key });
+  }
+
+  key(event) {
+    const steps = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], PageDown: [20, 0], PageUp: [-20, 0], Home: [0, -this.columns.length], End: [0, this.columns.length] };
+    if (event.key === "Enter" && this.cursor) this.open(this.cursor.row, this.cursor.column);
+    else if (event.key in steps) this.move(...steps[event.key]);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  move(down, right, quiet = false) {
+    if (!this.rows.length || !this.columns.length) return;
+    let row = this.cursor ? this.cursor.row + down : 0;
+    const direction = down < 0 ? -1 : 1;
+    row = Math.max(0, Math.min(this.rows.length - 1, row));
+    while (this.rows[row] && this.rows[row].group !== undefined) row += direction;
+    if (!this.rows[row]) row = this.cursor?.row ?? this.rows.findIndex((each) => each.group === undefined);
+    const column = Math.max(0, Math.min(this.columns.length - 1, (this.cursor?.column ?? this.columns.length - 1) + right));
+    this.cursor = { row, column };
+    this.reveal();
+    this.draw();
+    const index = this.rows[row].index;
+    if (quiet) return;
+    const box = this.scroller.getBoundingClientRect();
+    this.tell(this.cursor, box.left + this.gutter + (column + 1) * this.cell - this.scroller.scrollLeft, box.top + HEAD_HEIGHT + this.rows[row].y - this.scroller.scrollTop);
+    announce(`${plain(this.model.cases[index].id)}, ${this.columns[column].step === null ? "base model" : `step ${this.columns[column].label}`}, ${STATUS_NAMES[this.columns[column].statuses[index]]}`);
+  }
+
+  reveal() {
+    const row = this.rows[this.cursor.row];
+    const { scroller } = this;
+    const visible = scroller.clientHeight - HEAD_HEIGHT - row.height;
+    scroller.scrollTop = Math.max(row.y - visible, Math.min(scroller.scrollTop, row.y));
+    const x = this.cursor.column * this.cell;
+    scroller.scrollLeft = Math.max(x - (scroller.clientWidth - this.gutter - this.cell), Math.min(scroller.scrollLeft, x));
+  }
+}

@@ -54,26 +54,30 @@ function checkpointSelect(model, chosen, onchange, label) {
 }
 
 function pairSummary(a, b, moved) {
-  const entry = Object.values(b.comparisons).find((each) => each.against === a.checkpoint && (!each.against_version || each.against_version === a.expert_version));
-  const verdict = verdictOf(entry);
+  const entry = Object.values(b.comparisons).find((each) => (each.against_id ? each.against_id === a.identity.id : each.against === a.checkpoint && each.against_version === a.expert_version));
   const passed = (each, indices) => indices.filter((i) => each.statuses[i] === STATUS.passed).length;
   const all = [...b.statuses.keys()].filter((i) => [1, 2].includes(a.statuses[i]) && [1, 2].includes(b.statuses[i]) && a.definitions[i] === b.definitions[i]);
   const [before, after] = [passed(a, all), passed(b, all)];
   const notes = entry?.notes ?? [];
   return el("div", { class: "summary" },
-    el("p", { class: "headline" }, `${percent(before / moved.compared)} → ${percent(after / moved.compared)} `, verdict ? el("span", { class: `verdict ${VERDICT_TONES[verdict] ?? ""}`, text: verdict }) : ""),
+    el("p", { class: "headline" }, `${percent(before / moved.compared)} → ${percent(after / moved.compared)} `, verdictMark(entry)),
     el("p", { text: `${moved.compared} cases compared: ${moved.broken.length} newly broken, ${moved.fixed.length} newly fixed, ${moved.worse.length} with a worse score, ${moved.better.length} with a better one.` }),
-    ...verdictDetails(entry).map((text) => el("p", { class: "muted" }, show(text))),
+    ...verdictDetails(entry).map((text, i) => el("p", { class: i ? "muted small" : "" }, show(text))),
     ...notes.map((text) => el("p", { class: "note" }, show(text))),
     entry || a === b ? "" : el("p", { class: "muted small", text: "No report compares these two; the counts are exact, but nobody tested whether they are more than chance. `sidestep-evaluator compare` does." }));
 }
 
-// What a report says about its verdict, in its own words where it has some.
+// What a report says about its verdict, in its own words, and the figures behind them.
 function verdictDetails(entry) {
   const verdict = entry?.verdict;
   if (!verdict) return [];
-  const details = typeof verdict === "object" ? [verdict.text ?? verdict.summary ?? verdict.words] : [entry.verdict_text];
-  return details.filter(Boolean);
+  const bounds = verdict.interval ? `, 95 % interval of the difference ${signed(verdict.interval.low)} to ${signed(verdict.interval.high)}` : "";
+  const figures = verdict.test ? `${verdict.test}: p = ${verdict.p_value.toPrecision(2)}, ${verdict.adjusted_p_value.toPrecision(2)} with all comparisons of this training${bounds}.` : "";
+  return [verdict.sentence, figures].filter(Boolean);
+}
+
+function signed(share) {
+  return `${share < 0 ? "−" : "+"}${(100 * Math.abs(share)).toFixed(1)} %`;
 }
 
 const SHOWN_ROWS = 200;

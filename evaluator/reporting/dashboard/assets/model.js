@@ -105,9 +105,10 @@ function previousOf(line, checkpoint) {
   return at > 0 ? line.evaluated[at - 1] : line.base && line.base !== checkpoint ? line.base : null;
 }
 
+// The rate by which checkpoints are ranked: by weight where the cases' weights differ.
 function rateOf(checkpoint) {
   const counts = checkpoint.test_results;
-  return counts.passed + counts.failed ? counts.success_rate : null;
+  return counts.passed + counts.failed ? counts.weighted?.rate ?? counts.success_rate : null;
 }
 
 function bestOf(line) {
@@ -117,6 +118,6 @@ function bestOf(line) {
 // The interval a report gives for its success rate, as [low, high], or null.
 function intervalOf(checkpoint) {
   const counts = checkpoint.test_results;
-  const [low, high] = counts.interval ?? [counts.rate_low ?? counts.low, counts.rate_high ?? counts.high];
-  return typeof low === "number" && typeof high === "number" ? [low, high] : null;
+  const interval = counts.weighted?.interval ?? counts.interval;
+  return interval ? [interval.low, interval.high] : null;
 }

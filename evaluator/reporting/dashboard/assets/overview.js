@@ -30,7 +30,12 @@ const VERDICT_TONES = { better: "good", worse: "bad" };
 
 // The report's own verdict where it has one; without, only the figures: no claim that nobody tested.
 function verdictOf(entry) {
-  return entry?.verdict?.verdict ?? entry?.verdict?.word ?? (typeof entry?.verdict === "string" ? entry.verdict : null);
+  return entry?.verdict?.word ?? null;
+}
+
+function verdictMark(entry) {
+  const word = verdictOf(entry);
+  return word ? el("span", { class: `verdict ${VERDICT_TONES[word] ?? ""}`, title: entry.verdict.sentence, text: word.startsWith("no difference") ? "no difference shown" : word }) : "";
 }
 
 function betterCard(model, line) {
@@ -41,7 +46,7 @@ function betterCard(model, line) {
   const main = entries.find(([name]) => name === "best") ?? entries[0];
   const verdict = main && verdictOf(main[1]);
   const headline = `${percent(rateOf(last))} at step ${last.label}`;
-  const tone = verdict ? VERDICT_TONES[verdict] ?? "" : main && main[1].rate_after > main[1].rate_before ? "good" : main && main[1].rate_after < main[1].rate_before ? "bad" : "";
+  const tone = verdict ? (VERDICT_TONES[verdict] ?? "") : main && main[1].rate_after > main[1].rate_before ? "good" : main && main[1].rate_after < main[1].rate_before ? "bad" : "";
   const shownEntries = entries.filter(([name, entry], i) => !(name === "best" && entries.some(([other, e]) => other === "previous" && e.against === entry.against)));
   return card("Is it getting better?", tone, headline, ...shownEntries.map(([name, entry]) => changeLine(names[name], entry)));
 }
@@ -49,10 +54,7 @@ function betterCard(model, line) {
 function changeLine(name, entry) {
   const moved = entry.rate_after - entry.rate_before;
   const arrow = moved > 0 ? "▲" : moved < 0 ? "▼" : "=";
-  const verdict = verdictOf(entry);
-  const line = el("p", { class: "change" }, el("span", { class: moved > 0 ? "up" : moved < 0 ? "down" : "same", text: `${arrow} ${(100 * Math.abs(moved)).toFixed(1)}` }), ` against ${name} `, el("span", { class: "muted", text: `(${plain(entry.against)}, ${percent(entry.rate_before)})` }));
-  if (verdict) line.append(el("span", { class: `verdict ${VERDICT_TONES[verdict] ?? ""}`, text: verdict }));
-  return line;
+  return el("p", { class: "change" }, el("span", { class: moved > 0 ? "up" : moved < 0 ? "down" : "same", text: `${arrow} ${(100 * Math.abs(moved)).toFixed(1)}` }), ` against ${name} `, el("span", { class: "muted", text: `(${plain(entry.against)}, ${percent(entry.rate_before)}) ` }), verdictMark(entry));
 }
 
 function brokenCard(model, line) {
@@ -134,7 +136,7 @@ function checkpointCell(name, each, model, line, best) {
     passed: () => number_(each.evaluated ? `${counts.passed}/${counts.passed + counts.failed}` : ""),
     fixed: () => number_(moved ? `${moved.fixed.length ? "+" : ""}${moved.fixed.length}` : "", moved?.fixed.length ? "up" : "muted"),
     broken: () => number_(moved ? `${moved.broken.length ? "−" : ""}${moved.broken.length}` : "", moved?.broken.length ? "down" : "muted"),
-    verdict: () => el("td", { text: verdictOf(each.comparisons.previous) ?? "" }),
+    verdict: () => el("td", {}, verdictMark(each.comparisons.previous)),
     "train loss": () => number_(each.training.loss === null ? "" : number(each.training.loss, 4)),
     latency: () => number_(each.timing.latency_seconds === null ? "" : seconds(each.timing.latency_seconds)),
     outcome: () => el("td", { class: each.evaluated ? "" : "down" }, each.outcome, each.reason ? el("span", { class: "muted small" }, " ", show(each.reason)) : ""),

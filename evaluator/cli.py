@@ -12,14 +12,23 @@ from typing import Annotated
 
 import typer
 
-from evaluator import showing
-from evaluator.options import DecodingChoice, Options, settings_from
+from evaluator import judging_cli, showing
+from evaluator.judging_cli import (
+    ForbidRegression,
+    KeepReports,
+    MaxDrop,
+    MinCategoryRate,
+    MinSuccessRate,
+    exit_for,
+    gates_given,
+)
+from evaluator.options import DecodingChoice, Options, gates_of, settings_from
 from evaluator.rerun import rerun_tasks
 from evaluator.watching.order import Order
 from evaluator.working.presence import FRESH_SECONDS
 from evaluator.working.settings import EvaluatorSettings
 from evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
-from shared.commands import EXIT_FAILURE, EXIT_REGRESSION, run_app
+from shared.commands import EXIT_FAILURE, run_app
 from shared.logs import configure_logging
 
 app = typer.Typer(
@@ -59,7 +68,10 @@ Deadline = Annotated[float | None, typer.Option(min=0.001, help="Longest evaluat
 OrderOption = Annotated[Order, typer.Option(help="Which checkpoint comes first when several wait.")]
 AllowHub = Annotated[bool, typer.Option("--allow-hub", help="The base model may be fetched from the hub.")]
 FailOnRegression = Annotated[
-    bool, typer.Option("--fail-on-regression", help="Exit with 3 when the newest checkpoint broke a case.")
+    bool,
+    typer.Option(
+        "--fail-on-regression", help="Exit with 3 when the newest checkpoint's verdict is worse, or a gate refuses it."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
@@ -87,6 +99,11 @@ def watch(
     max_slowdown: MaxSlowdown = 0.02,
     deadline: Deadline = None,
     fail_on_regression: FailOnRegression = False,
+    max_drop: MaxDrop = None,
+    min_success_rate: MinSuccessRate = None,
+    min_category_rate: MinCategoryRate = None,
+    forbid_regression: ForbidRegression = None,
+    keep_reports: KeepReports = None,
     allow_hub: AllowHub = False,
     log_json: LogJson = False,
     engine: Engine = None,
@@ -95,8 +112,10 @@ def watch(
     configure_logging(json_lines=log_json)
     options = Options(
         path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
-        allow_hub, engine, log_json,
+        allow_hub, engine, log_json, keep_reports,
     )  # fmt: skip
+    manifest_gates = gates_of(options)
+    gates = gates_given(manifest_gates, max_drop, min_success_rate, min_category_rate, forbid_regression)
     settings = replace(
         settings_from(options, order=order),
         poll_seconds=poll_seconds,
@@ -112,7 +131,7 @@ def watch(
     until = Until(until_idle, once, drain)
     session = _supervise(settings, until)
     showing.print_summary(settings.place.reports)
-    _exit_for(session, fail_on_regression)
+    exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
 
 @app.command()
@@ -135,6 +154,11 @@ def rerun(
     max_slowdown: MaxSlowdown = 0.02,
     deadline: Deadline = None,
     fail_on_regression: FailOnRegression = False,
+    max_drop: MaxDrop = None,
+    min_success_rate: MinSuccessRate = None,
+    min_category_rate: MinCategoryRate = None,
+    forbid_regression: ForbidRegression = None,
+    keep_reports: KeepReports = None,
     allow_hub: AllowHub = False,
     log_json: LogJson = False,
     engine: Engine = None,
@@ -143,15 +167,17 @@ def rerun(
     configure_logging(json_lines=log_json)
     options = Options(
         path, base_model, device, dtype.value, suite, weights_dir, reports_dir, decoding, max_new_tokens,
-        allow_hub, engine, log_json,
+        allow_hub, engine, log_json, keep_reports,
     )  # fmt: skip
+    manifest_gates = gates_of(options)
+    gates = gates_given(manifest_gates, max_drop, min_success_rate, min_category_rate, forbid_regression)
     settings = replace(
         settings_from(options, order=order), max_slowdown=max_slowdown or None, deadline_seconds=deadline
     )
     find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
     session = _supervise(settings, Until(once=True), find_tasks)
     showing.print_summary(settings.place.reports)
-    _exit_for(session, fail_on_regression)
+    exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
 
 @app.command()
@@ -182,8 +208,10 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with A.")],
     as_json: AsJson = False,
     fail_on_regression: Annotated[
-        bool, typer.Option("--fail-on-regression", help="Exit with 3 when B breaks a case that A passed.")
+        bool, typer.Option("--fail-on-regression", help="Exit with 3 when B is worse than A, or a gate refuses it.")
     ] = False,
+    max_drop: MaxDrop = None,
+    forbid_regression: ForbidRegression = None,
     base_model: BaseModel = None,
     device: Device = "auto",
     dtype: DtypeOption = Dtype.AUTO,
@@ -194,9 +222,13 @@ def compare(
     """Compare two checkpoints, or two versions of the expert, from their reports."""
     configure_logging()
     options = Options(path, base_model, device, dtype.value, suite, weights_dir, reports_dir)
-    broken = showing.print_comparison(options.place().reports, a, b, as_json=as_json)
-    if broken and fail_on_regression:
-        raise typer.Exit(EXIT_REGRESSION)
+    gates = gates_given(gates_of(options), max_drop, forbid_regression=forbid_regression)
+    entry, after = showing.print_comparison(options.place().reports, a, b, as_json=as_json)
+    judging_cli.exit_for_comparison(after, entry, gates, fail_on_regression)
+
+
+app.command()(judging_cli.gate)
+app.command()(judging_cli.schema)
 
 
 @app.command()
@@ -235,11 +267,6 @@ def _supervise(settings: EvaluatorSettings, until: Until, find_tasks: FindTasks 
     finally:
         restore()
         sys.stdout.flush()
-
-
-def _exit_for(session: Session, fail_on_regression: bool) -> None:
-    if fail_on_regression and session.newest and session.newest.newly_broken:
-        raise typer.Exit(EXIT_REGRESSION)
 
 
 def main() -> None:

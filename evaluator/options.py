@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from evaluator.engine.protocol import Decoding, EngineSettings
+from evaluator.reporting.gates import Gates, read_gates
 from evaluator.watching.order import Order
 from evaluator.working.settings import EvaluatorSettings
 from shared.errors import BaseModelError, ConfigError
@@ -47,12 +48,26 @@ class Options:
     allow_hub: bool = False
     engine: str | None = None
     log_json: bool = False
+    keep_reports: int | None = None
 
     def place(self) -> Place:
         return find_place(self.path, weights=self.weights_dir, reports=self.reports_dir)
 
     def manifest(self, place: Place) -> Manifest | None:
         return read_manifest(place.expert.manifest) if place.expert and place.expert.manifest.is_file() else None
+
+
+def gates_of(options: Options) -> Gates:
+    """The gates that the manifest names. Raises ConfigError."""
+    manifest = options.manifest(options.place())
+    return read_gates(manifest.evaluation.get("gates"), manifest.path) if manifest else Gates()
+
+
+def _keep_reports(manifest: Manifest | None) -> int | None:
+    keep = manifest.evaluation.get("keep_reports") if manifest else None
+    if manifest and keep is not None and (not isinstance(keep, int) or isinstance(keep, bool) or keep < 0):
+        raise ConfigError(f"{manifest.path}: evaluation.keep_reports is no number of reports", hint="write it like 20")
+    return keep
 
 
 def settings_from(options: Options, *, order: Order, needs_model: bool = True) -> EvaluatorSettings:
@@ -68,6 +83,7 @@ def settings_from(options: Options, *, order: Order, needs_model: bool = True) -
         manifest=manifest,
         order=order,
         log_json=options.log_json,
+        keep_reports=_keep_reports(manifest) if options.keep_reports is None else options.keep_reports,
     )
     return replace(settings, engine_factory=options.engine) if options.engine else settings
 

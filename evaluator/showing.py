@@ -9,7 +9,7 @@ from dataclasses import asdict
 from rich.console import Console
 
 from evaluator.reporting.comparison import compare
-from evaluator.reporting.report import Report
+from evaluator.reporting.report import ComparisonEntry, Report
 from evaluator.reporting.store import StoredReport, list_outcomes, read_reports
 from evaluator.reporting.tables import (
     StatusRow,
@@ -89,8 +89,8 @@ def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
     )
 
 
-def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -> bool:
-    """Compare two checkpoints or versions; True when the second breaks a case. Raises NotComparable."""
+def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -> tuple[ComparisonEntry, Report]:
+    """Compare two checkpoints or versions; the comparison and the second one's report. Raises NotComparable."""
     stored = read_reports(reports)
     before, after = find_report(stored, a, reports), find_report(stored, b, reports)
     entry = compare(before, after)
@@ -98,7 +98,7 @@ def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -
         sys.stdout.write(to_json(comparison_document(entry, after)).decode())
     else:
         _console().print(comparison_table(entry, after))
-    return bool(entry.new_failures)
+    return entry, after
 
 
 def find_report(stored: list[StoredReport], name: str, reports: ReportsFolder) -> Report:

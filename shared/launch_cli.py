@@ -48,7 +48,8 @@ def up(
         float | None, typer.Option(min=0, help="What training may lose to the evaluator; default 0.02, which is 2 %.")
     ] = None,
     fail_on_regression: Annotated[
-        bool, typer.Option("--fail-on-regression", help="Exit with 3 when the last checkpoint broke a case.")
+        bool,
+        typer.Option("--fail-on-regression", help="Exit with 3 when a gate refuses the last checkpoint."),
     ] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
 ) -> None:

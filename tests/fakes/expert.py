@@ -34,10 +34,13 @@ class FakeExpert:
         self.base = root / "base"
         for folder in (self.model.root, root / "tests", self.base):
             folder.mkdir(parents=True)
-        manifest = {"name": "fake", "version": "0.1.0", "base_models": [{"name": "tiny"}], "training": {}}
-        (root / "manifest.json").write_text(json.dumps(manifest))
+        self.manifest()
         self.write_suite(cases)
         self.script()
+
+    def manifest(self, **entries: Any) -> None:
+        manifest = {"name": "fake", "version": "0.1.0", "base_models": [{"name": "tiny"}], "training": {}}
+        (self.root / "manifest.json").write_text(json.dumps({**manifest, **entries}))
 
     def write_suite(self, cases: int) -> None:
         rows = [
@@ -50,13 +53,13 @@ class FakeExpert:
         """What the engine does (tests.fakes.engine)."""
         self.script_path.write_text(json.dumps({"log": str(self.engine_log), "hold": str(self.hold), **entries}))
 
-    def publish(self, *steps: int, salt: int = 0) -> None:
+    def publish(self, *steps: int, salt: int = 0, version: str = "0.1.0") -> None:
         for step in steps:
-            publish_checkpoint(self.model, step, salt=salt)
+            publish_checkpoint(self.model, step, salt=salt, version=version)
 
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
-        options = ["--base-model", str(self.base)] if name != "health" else []
+        options = ["--base-model", str(self.base)] if name not in ("health", "gate", "schema") else []
         engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
         return [sys.executable, "-m", "evaluator", name, str(self.root), *rest, *options, *engine]
 

@@ -105,14 +105,48 @@ def test_dropped_from_the_outbox_ends_as_skipped(expert: FakeExpert) -> None:
     assert "over its limit" in expert.report("checkpoint-10")["reason"]
 
 
-def test_regression_decides_the_exit_code_only_when_asked(expert: FakeExpert) -> None:
+def test_gates_decide_the_exit_code_only_when_asked(expert: FakeExpert) -> None:
+    """Checkpoint 10 passes one case of twenty, 20 another one: no verdict; a forbidden case is refused."""
+    expert.write_suite(20)
     expert.publish(10)
     expert.run("watch", "--once", "--fail-on-regression")
     expert.publish(20)
+    expert.run("watch", "--once", "--fail-on-regression")
+    assert "no difference" in expert.report("checkpoint-20")["comparisons"]["previous"]["verdict"]["word"]
+    expert.publish(30)
+    done = expert.run("watch", "--once", "--forbid-regression", "all", code=3)
+    assert "checkpoint-30 is refused: forbidden regressions since checkpoint-20 0.1.0: broken: case-2" in done.stderr
+    expert.run("compare", "10", "20", "--fail-on-regression", "--forbid-regression", "case-1", code=3)
+    expert.run("compare", "10", "20", "--fail-on-regression", "--max-drop", "0.1")
+    expert.run("compare", "10", "20", "--forbid-regression", "case-1")
+
+
+def test_a_worse_checkpoint_fails_with_the_verdict_and_cannot_be_shipped(expert: FakeExpert) -> None:
+    expert.write_suite(20)
+    expert.script(answers={"10": {f"case-{n}": str(10 * n) for n in range(1, 13)}})
+    expert.publish(10)
+    expert.run("watch", "--once")
+    expert.run("gate", "--min-success-rate", "0.6")
+    expert.publish(20)
     expert.run("watch", "--once", "--fail-on-regression", code=3)
-    expert.run("compare", "10", "20", "--fail-on-regression", code=3)
-    expert.run("compare", "10", "20")
-    expert.run("compare", "base", "10", "--fail-on-regression")
+    expert.run("gate", "--against", "previous", code=3)
+    expert.run("gate", "--checkpoint", "best")
+    expert.run("gate", "--checkpoint", "best", "--min-category-rate", "uncategorised=0.7", code=3)
+    done = expert.run("gate", "--checkpoint", "20", "--against", "best", "--json", code=3)
+    assert [each["passed"] for each in json.loads(done.stdout)["gates"]] == [False]
+
+
+def test_gates_in_the_manifest(expert: FakeExpert) -> None:
+    expert.manifest(evaluation={"gates": {"min_success_rate": 0.5, "forbidden_regressions": ["case-1"]}})
+    expert.publish(10)
+    expert.run("watch", "--once")  # nobody asked
+    expert.run("gate", code=3)
+    expert.publish(20)
+    done = expert.run("watch", "--once", "--fail-on-regression", code=3)
+    assert "broken: case-1" in done.stderr
+    expert.manifest(evaluation={"gates": {"min_rate": 0.5}})
+    done = expert.run("gate", code=1)
+    assert "evaluation.gates.min_rate" in done.stderr
 
 
 class TestRerun:

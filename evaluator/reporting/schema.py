@@ -1,0 +1,20 @@
+"""The published form of what is written: JSON Schema of report.json, outcome.json and advice.json.
+
+``docs/schema/`` holds what this module says (`sidestep-evaluator schema NAME`); a test keeps them the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evaluator.reporting.document import Document
+from evaluator.reporting.report import SCHEMA_VERSION, OutcomeRecord, Report
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+DOCUMENTS: dict[str, type[Document]] = {"report": Report, "outcome": OutcomeRecord}
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """JSON Schema of one document as it is written. Further keys are allowed: later versions add some."""
+    schema = DOCUMENTS[name].model_json_schema(mode="serialization")
+    return {"$schema": DRAFT, "$id": f"urn:sidestep:{name}:{SCHEMA_VERSION}", **schema}

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from evaluator import judging_cli, showing
+from evaluator.adoption import Adoption
 from evaluator.judging_cli import (
     ForbidRegression,
     KeepReports,
@@ -92,6 +93,9 @@ def watch(
     order: OrderOption = Order.NEWEST,
     until_idle: Annotated[float | None, typer.Option(min=0, help="End after this many seconds without work.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Evaluate what is pending now, then end.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Also checkpoints without a marker, once they are provably complete.")
+    ] = False,
     drain_on_stdin_close: Annotated[bool, typer.Option("--drain-on-stdin-close", hidden=True)] = False,
     poll_seconds: Annotated[float, typer.Option(min=0.05, help="Look again at least this often.")] = 5.0,
     stall_timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence before a worker is replaced.")] = 600,
@@ -129,7 +133,8 @@ def watch(
         os.set_blocking(0, False)
         drain = os.fdopen(os.dup(0), "rb", buffering=0)
     until = Until(until_idle, once, drain)
-    session = _supervise(settings, until)
+    adoption = Adoption(settings) if adopt else None
+    session = _supervise(settings, until, adoption.find_tasks if adoption else None, adoption)
     showing.print_summary(settings.place.reports)
     exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
@@ -247,9 +252,11 @@ def health(
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _supervise(settings: EvaluatorSettings, until: Until, find_tasks: FindTasks | None = None) -> Session:
+def _supervise(
+    settings: EvaluatorSettings, until: Until, find_tasks: FindTasks | None = None, adoption: Adoption | None = None
+) -> Session:
     """Run a supervisor; the first SIGINT or SIGTERM ends it in order, the second by the handlers that were there."""
-    supervisor = Supervisor(settings, find_tasks=find_tasks)
+    supervisor = Supervisor(settings, find_tasks=find_tasks, settling=adoption.settling if adoption else None)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from evaluator.adoption import unmarked_description
+from evaluator.watching.adopt import unmarked_steps
 from evaluator.watching.order import ordered
-from evaluator.watching.scan import Candidate, checkpoint_steps, scan
+from evaluator.watching.scan import Candidate, candidate_of, scan
 from evaluator.working.planning import Conditions, Task
 from evaluator.working.settings import EvaluatorSettings
 from evaluator.working.supervisor import FindTasks
-from shared.checkpoint import IncompleteCheckpoint, check_complete, describe_files, read_trainer_state
+from shared.checkpoint import IncompleteCheckpoint, check_finished, describe_files
 from shared.errors import ConfigError, WeightsFolderError
 from shared.layout import ModelFolder
 from shared.logs import get_logger
-from shared.marker import Marker
 
 log = get_logger("evaluator")
 
@@ -31,7 +32,8 @@ def rerun_tasks(
         raise WeightsFolderError(f"{root} does not exist", hint="give the folder of an expert that has been trained")
     steps = parse_steps(checkpoints)
     published = scan(settings.place)
-    unmarked = _unmarked(settings, {(each.model_folder, each.step) for each in published}, steps)
+    marked = {(each.model_folder, each.step) for each in published}
+    unmarked = [each for each in unmarked_steps(settings.place, marked) if steps is None or each[1] in steps]
     if accept_unmarked:
         published += _accepted(settings, unmarked)
     candidates = [each for each in published if steps is None or each.step in steps]
@@ -54,45 +56,19 @@ def parse_steps(checkpoints: str | None) -> set[int] | None:
     return {int(part) for part in parts}
 
 
-def _unmarked(
-    settings: EvaluatorSettings, published: Collection[tuple[str, int]], steps: set[int] | None
-) -> list[tuple[ModelFolder, int]]:
-    return [
-        (model, step)
-        for model in settings.place.model_folders()
-        for step in checkpoint_steps(model)
-        if (model.root.name, step) not in published and (steps is None or step in steps)
-    ]
-
-
 def _accepted(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:
     """Candidates for checkpoints that nobody marked but that are provably complete; the others are named and left."""
     accepted = []
     for model, step in unmarked:
         folder = model.checkpoint(step)
         try:
-            check_complete(folder)
-            marker = _marker_for(settings, model, step)
+            reason = check_finished(folder)
+            marker = unmarked_description(settings).marker(folder, step, describe_files(folder), reason)
         except (IncompleteCheckpoint, OSError) as error:
             log.error("%s is not evaluated: %s", folder, error)
             continue
-        accepted.append(Candidate(model.root.name, step, marker.manifest_hash, (folder,), marker))
+        accepted.append(candidate_of(model, marker, folder))
     return accepted
-
-
-def _marker_for(settings: EvaluatorSettings, model: ModelFolder, step: int) -> Marker:
-    """What a publisher would have said, as far as the folder tells; it is not written anywhere."""
-    state = read_trainer_state(model.checkpoint(step))
-    return Marker(
-        run_id="unmarked",
-        step=step,
-        expert_name=settings.expert_name,
-        expert_version=settings.expert_version,
-        base_model=settings.engine.base_model,
-        files=describe_files(model.checkpoint(step)),
-        train_loss=state.train_loss,
-        learning_rate=state.learning_rate,
-    )
 
 
 def _require_all(

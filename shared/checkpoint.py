@@ -22,6 +22,7 @@ MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 MAX_JSON_BYTES = 256 << 20
 
 _WEIGHTS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
 _SMALL_FILES = frozenset(
     {
         "adapter_config.json",
@@ -39,6 +40,25 @@ _SMALL_FILES = frozenset(
         "model.safetensors.index.json",
         "trainer_state.json",
     }
+)
+
+
+# What stands in a checkpoint in place of whole weights in safetensors, and what to change so that they are there.
+_NO_WHOLE_WEIGHTS = (
+    (
+        re.compile(r"pytorch_model_fsdp.*|.*\.distcp"),
+        "its weights are FSDP shards ({name}): set fsdp_state_dict_type to FULL_STATE_DICT, or merge them with "
+        "`accelerate merge-weights`",
+    ),
+    (
+        re.compile(r"global_step\d+"),
+        "its weights are DeepSpeed shards ({name}): set stage3_gather_16bit_weights_on_model_save, or merge them with "
+        "zero_to_fp32.py",
+    ),
+    (
+        re.compile(r"(pytorch_model|adapter_model|model).*\.(bin|pt|pth)"),
+        "its weights are pickles ({name}), which are never loaded: save them as safetensors",
+    ),
 )
 
 
@@ -101,15 +121,10 @@ def check_complete(folder: Path) -> None:
     Complete means: no sentinel of a save that was cut short; trainer_state.json parses and names the folder's own
     step (it is written last); a configuration; every safetensors file as long as its header says; every shard there.
     """
-    names = {path.name for path in folder.iterdir()}
-    if INCOMPLETE_SENTINEL in names:
-        raise IncompleteCheckpoint(f"{INCOMPLETE_SENTINEL} is present: its save was cut short")
+    names = _names_of_finished(folder)
     weights = sorted(name for name in names if is_weights(name))
     if not weights:
         raise IncompleteCheckpoint("no weights in safetensors format")
-    state, step = read_trainer_state(folder), checkpoint_step(folder.name)
-    if step is not None and state.step != step:
-        raise IncompleteCheckpoint(f"trainer_state.json is of step {state.step}")
     if not names & {"adapter_config.json", "config.json"}:
         raise IncompleteCheckpoint("neither adapter_config.json nor config.json")
     for name in sorted(names & {"adapter_config.json", "config.json"}):
@@ -119,8 +134,42 @@ def check_complete(folder: Path) -> None:
             check_safetensors(folder / name)
         except (OSError, InvalidSafetensors) as error:
             raise IncompleteCheckpoint(f"{name}: {error}") from error
-    if "model.safetensors.index.json" in names:
-        _check_shards(folder, names)
+    _check_shards(folder, names)
+
+
+def why_not_evaluable(folder: Path) -> str | None:
+    """Why no evaluator can load a checkpoint whose save was finished; None when nothing speaks against it.
+
+    Decided by the names alone: a checkpoint of a distributed training may hold shards instead of whole weights.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    if any(map(is_weights, names)):
+        return None
+    for pattern, reason in _NO_WHOLE_WEIGHTS:
+        for name in names:
+            if pattern.fullmatch(name):
+                return reason.format(name=name)
+    return "it has no weights in safetensors format"
+
+
+def check_finished(folder: Path) -> str | None:
+    """Raise IncompleteCheckpoint unless the save was finished; returns why no evaluator can load it, or None."""
+    if reason := why_not_evaluable(folder):
+        _names_of_finished(folder)
+        return reason
+    check_complete(folder)
+    return None
+
+
+def _names_of_finished(folder: Path) -> set[str]:
+    """Names of all files, where trainer_state.json, which a Trainer writes last, says that the save was finished."""
+    names = {path.name for path in folder.iterdir()}
+    if INCOMPLETE_SENTINEL in names:
+        raise IncompleteCheckpoint(f"{INCOMPLETE_SENTINEL} is present: its save was cut short")
+    state, step = read_trainer_state(folder), checkpoint_step(folder.name)
+    if step is not None and state.step != step:
+        raise IncompleteCheckpoint(f"trainer_state.json is of step {state.step}")
+    return names
 
 
 def check_safetensors(path: Path) -> None:
@@ -153,10 +202,20 @@ def _parse_header(content: bytes) -> list[tuple[int, int]]:
 
 
 def _check_shards(folder: Path, names: set[str]) -> None:
-    index = _read_json(folder, "model.safetensors.index.json")
-    shards = index.get("weight_map", {}) if isinstance(index, dict) else {}
-    missing = sorted({str(shard) for shard in shards.values()} - names) if isinstance(shards, dict) else []
-    if missing:
+    """Every shard that the index names, and every sibling that a shard's own name tells of, must be there."""
+    wanted: set[str] = set()
+    if "model.safetensors.index.json" in names:
+        index = _read_json(folder, "model.safetensors.index.json")
+        shards = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(shards, dict):
+            raise IncompleteCheckpoint("model.safetensors.index.json has no weight_map")
+        wanted |= {str(shard) for shard in shards.values()}
+    for found in filter(None, map(_SHARD.fullmatch, names)):
+        stem, count = found[1], int(found[2])
+        wanted |= {f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
+        if f"{stem}.safetensors.index.json" not in names:
+            raise IncompleteCheckpoint(f"{stem}.safetensors.index.json is missing")
+    if missing := sorted(wanted - names):
         raise IncompleteCheckpoint(f"shard {missing[0]} is missing")
 
 

@@ -129,6 +129,9 @@ class ModelFolder:
     def checkpoint(self, step: int) -> Path:
         return self.root / checkpoint_name(step)
 
+    def absolute(self) -> ModelFolder:
+        return ModelFolder(self.root.absolute())
+
 
 @dataclass(frozen=True)
 class ReportsFolder:
@@ -170,3 +173,8 @@ class ReportsFolder:
     @property
     def claims(self) -> Path:
         return self.root / ".claims"
+
+    @property
+    def adopted(self) -> Path:
+        """Holds, by model folder, checkpoints that nobody published (evaluator.watching.adopt)."""
+        return self.root / ".adopted"

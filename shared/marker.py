@@ -45,6 +45,7 @@ class Marker(BaseModel):
     adapter_type: _Short = "unknown"
     dtype: _Short = "unknown"
     prompt_template: _Short | None = None
+    not_evaluable: _Short | None = None  # why no evaluator can load it (shards); its files are then the small ones
     files: tuple[FileEntry, ...] = Field(min_length=1, max_length=4096)
     train_loss: float | None = None
     learning_rate: float | None = None

@@ -62,23 +62,29 @@ def entry_name(marker: Marker) -> str:
     return f"{marker.step}-{marker.manifest_hash[:12]}"
 
 
-def stage(model: ModelFolder, checkpoint: Path, describe: Callable[[tuple[FileEntry, ...]], Marker]) -> Held:
+def stage(
+    model: ModelFolder,
+    checkpoint: Path,
+    describe: Callable[[tuple[FileEntry, ...]], Marker],
+    *,
+    touch: bool = True,
+) -> Held:
     """Make the checkpoint's files durable, hold them, and return the visible entry.
 
-    ``describe`` turns the file manifest into the marker. Raises PublishError when there are no weights, OSError when
-    a file is no regular file or cannot be read or written; nothing under a final name is left behind then.
+    ``describe`` turns the file manifest into the marker. Without ``touch`` the checkpoint's files are only read and
+    linked, as an evaluator must that adopts them. Raises PublishError when there is nothing to hold, OSError when a
+    file is no regular file or cannot be read or written; nothing under a final name is left behind then.
     """
     names = files_that_matter(checkpoint)
-    if not any(map(is_weights, names)):
-        raise PublishError(
-            f"{checkpoint} has no weights in safetensors format", hint="save with safetensors; pickles are never loaded"
-        )
+    if not names:
+        raise PublishError(f"{checkpoint} holds none of a checkpoint's files")
     model.outbox.mkdir(mode=0o755, exist_ok=True)
     staging = model.outbox / f"tmp-{uuid.uuid4().hex}"
     staging.mkdir(mode=0o755)
     try:
-        marker = describe(tuple(_hold(checkpoint, name, staging) for name in names))
-        fsync_folder(checkpoint)
+        marker = describe(tuple(_hold(checkpoint, name, staging, touch) for name in names))
+        if touch:
+            fsync_folder(checkpoint)
         write_file(staging / MARKER_NAME, marker.to_bytes())
         fsync_folder(staging)
         final = model.outbox / entry_name(marker)
@@ -98,18 +104,19 @@ def _rename_entry(staging: Path, final: Path) -> None:
         # The same files were published before (a sweep after a crash): the entry that is there is as good.
 
 
-def _hold(checkpoint: Path, name: str, staging: Path) -> FileEntry:
+def _hold(checkpoint: Path, name: str, staging: Path, touch: bool) -> FileEntry:
     """Sync, hash and hold one file. The hash is of what is held."""
     descriptor = open_regular(checkpoint / name)
     try:
         if not is_weights(name):
             content = read_bounded(checkpoint / name, MAX_SMALL_FILE_BYTES)
-            os.fsync(descriptor)
+            if touch:
+                os.fsync(descriptor)
             write_file(staging / name, content)
             return describe_file(staging, name)
-        # safetensors writes 0600; the evaluator may run as another user.
-        os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o444)
-        os.fsync(descriptor)
+        if touch:  # safetensors writes 0600; the evaluator may run as another user
+            os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o444)
+            os.fsync(descriptor)
         _link_or_copy(checkpoint / name, descriptor, staging / name)
         size, digest = sha256_of(descriptor)
         return FileEntry(name=name, size=size, sha256=digest)

@@ -33,12 +33,29 @@ class Place:
             return [self.only] if self.only.root.is_dir() else []
         if not self.weights.root.is_dir():
             return []
+        if holds_checkpoints(self.weights.root):  # an output folder that was empty when it was named
+            return [ModelFolder(self.weights.root)]
         folders = (path for path in self.weights.root.iterdir() if not path.name.startswith("."))
         return [
             ModelFolder(path)
             for path in sorted(folders)
             if path != self.reports.root and path.is_dir() and not path.is_symlink()
         ]
+
+    def adopted_folder(self, model: ModelFolder) -> ModelFolder:
+        """Where the evaluator holds checkpoints of ``model`` that nobody published."""
+        return ModelFolder(self.reports.adopted / model.root.name)
+
+    def adopted_folders(self) -> list[ModelFolder]:
+        """Every folder that holds adopted checkpoints, by name."""
+        if not self.reports.adopted.is_dir():
+            return []
+        paths = (path for path in sorted(self.reports.adopted.iterdir()) if path.is_dir() and not path.is_symlink())
+        return [ModelFolder(path) for path in paths]
+
+    def holding_folders(self) -> list[ModelFolder]:
+        """Every folder in which work may be found: where trainers write, and where adopted checkpoints are held."""
+        return [*self.model_folders(), *self.adopted_folders()]
 
 
 def find_place(path: Path, *, weights: Path | None = None, reports: Path | None = None) -> Place:
@@ -51,7 +68,8 @@ def find_place(path: Path, *, weights: Path | None = None, reports: Path | None 
         expert = ExpertFolder(path)
         chosen = WeightsFolder(weights.resolve()) if weights else expert.weights
         return Place(chosen, ReportsFolder(reports or chosen.reports.root), expert)
-    if not holds_checkpoints(path):
+    in_weights_folder = is_weights_folder(path.parent) and not is_weights_folder(path)
+    if not holds_checkpoints(path) and not in_weights_folder:
         return _weights_place(WeightsFolder(path), reports)
     if is_weights_folder(path.parent):
         around = _weights_place(WeightsFolder(path.parent), reports)
@@ -66,9 +84,8 @@ def find_place(path: Path, *, weights: Path | None = None, reports: Path | None 
 
 def reports_of(model: ModelFolder) -> ReportsFolder:
     """Where the reports of a model folder's checkpoints are: beside it in a weights folder, else inside it."""
-    if is_weights_folder(model.root.parent):
-        return WeightsFolder(model.root.parent).reports
-    return WeightsFolder(model.root).reports
+    root = model.root.resolve()
+    return WeightsFolder(root.parent if is_weights_folder(root.parent) else root).reports
 
 
 def is_weights_folder(path: Path) -> bool:

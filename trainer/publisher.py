@@ -1,15 +1,19 @@
 """Hands each checkpoint over to the evaluator, in any transformers or TRL training, by one callback.
 
     trainer = SFTTrainer(..., callbacks=[PublishCheckpoint()])
+    trainer = SFTTrainer(..., callbacks=[PublishCheckpoint(suite="tests/test_cases.json", launch=True)])
+
+The second line also starts the evaluator, as a process of its own (trainer.evaluator_process).
 
 A save is followed by: make the files durable, hold them in the outbox, write the marker (docs/protocol.md). That
 happens on a background thread which is joined before the next save and at the end of training, so the training
 loop waits only where the next save's rotation could otherwise overtake it. Nothing that fails here is raised
-into training. This module has no ties to the rest of the trainer.
+into training. This module has no ties to those that train.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,9 +25,9 @@ from typing import Any
 import orjson
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.checkpoint import IncompleteCheckpoint, check_complete, read_trainer_state
+from shared.checkpoint import IncompleteCheckpoint, check_finished, is_weights, read_trainer_state, why_not_evaluable
 from shared.durable import replace_file
-from shared.errors import PublishError, SidestepError
+from shared.errors import ConfigError, PublishError, SidestepError
 from shared.layout import (
     INCOMPLETE_SENTINEL,
     MARKER_NAME,
@@ -31,12 +35,13 @@ from shared.layout import (
     checkpoint_step,
     last_path_part,
 )
-from shared.logs import get_logger
+from shared.logs import configure_logging, get_logger
 from shared.marker import FileEntry, Marker
 from shared.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
 from shared.outcomes import PublishedCheckpoint, has_outcome
 from shared.pace import PaceFile
 from shared.place import reports_of
+from trainer.evaluator_process import EvaluatorProcess, LaunchOptions, base_model_of, start_evaluator, wait_at_exit
 
 log = get_logger("trainer.publisher")
 
@@ -69,9 +74,31 @@ class PublishCheckpoint(TrainerCallback):
     ``description`` fills the marker; what it leaves out is read from the model and the expert's manifest.
     ``limits`` bounds what may wait for the evaluator. ``blocked_seconds`` records, for each save, how long the
     training thread was held by publishing (benchmarks/publish_blocking.py reads it).
+
+    With ``launch`` an evaluator of ``suite`` is started as a process of its own when training begins, told when it
+    ends, and waited for at the interpreter's exit (``evaluator`` says how, and for how long). Without, checkpoints
+    are published only, and the command that evaluates them by ``suite`` is logged. Raises ConfigError when asked to
+    launch without test cases.
     """
 
-    def __init__(self, description: RunDescription | None = None, limits: OutboxLimits | None = None) -> None:
+    def __init__(
+        self,
+        description: RunDescription | None = None,
+        limits: OutboxLimits | None = None,
+        *,
+        suite: str | Path | None = None,
+        launch: bool = False,
+        evaluator: LaunchOptions | None = None,
+    ) -> None:
+        self._suite = Path(suite).absolute() if suite else None
+        self._launch = launch
+        self._launch_options = evaluator or LaunchOptions()
+        self.evaluator: EvaluatorProcess | None = None
+        if launch and (self._suite is None or not self._suite.is_file()):
+            raise ConfigError(
+                f"PublishCheckpoint(launch=True): {self._suite or 'suite'} is no file",
+                hint="give suite= the path of the test cases (docs/test-cases.md)",
+            )
         self._given = description
         self._description = description or RunDescription()
         self._limits = limits or OutboxLimits()
@@ -92,7 +119,34 @@ class PublishCheckpoint(TrainerCallback):
         self._last_save = (state.global_step, time.monotonic())
         model = ModelFolder(Path(str(args.output_dir)))
         self._pace_file = PaceFile(model.pace)
+        if self._launch or self._suite:
+            self._introduce_evaluator(
+                model.absolute(), kwargs.get("model"), "cpu" if args.use_cpu else str(args.device)
+            )
         self._start(_publish_unpublished, model, self._publish, sweep=True)
+
+    def _introduce_evaluator(self, model: ModelFolder, loaded: Any, device: str) -> None:
+        """Start the evaluator, or say how. Whatever goes wrong here, training goes on and publishes."""
+        assert self._suite is not None
+        if not logging.getLogger("sidestep").hasHandlers():
+            configure_logging()  # a script that set up no log should still see these lines
+        reports = reports_of(model)
+        if not self._launch:
+            log.info("published only; to evaluate: sidestep-evaluator watch %s --suite %s --base-model …",
+                     model.root, self._suite)  # fmt: skip
+            return
+        options = self._launch_options
+        try:
+            base_model = base_model_of(loaded, options.base_model)
+            self.evaluator = start_evaluator(
+                model, reports, self._suite, base_model, options, device if device.startswith("cuda") else "cpu"
+            )
+        except (OSError, SidestepError) as error:
+            log.error("%s; training goes on and publishes its checkpoints", error)
+            return
+        wait_at_exit(self.evaluator, options.drain_seconds)
+        log.info("the evaluator runs beside this training (process %d): reports in %s, its log is %s",
+                 self.evaluator.pid, reports.root, self.evaluator.log_file)  # fmt: skip
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._pace_file:
@@ -131,13 +185,14 @@ class PublishCheckpoint(TrainerCallback):
             self._pace_file.close()
         if state.is_world_process_zero:  # a save on SIGTERM skips on_save
             _publish_unpublished(ModelFolder(Path(str(args.output_dir))), self._publish, sweep=False)
+        if self.evaluator:
+            self.evaluator.finish()
 
     def _before_save(self, args: TrainingArguments, state: TrainerState) -> None:
         """The save that follows may rotate away what is still being published, or overwrite a marked checkpoint."""
         self._join()
         if state.is_world_process_zero:
-            marker = ModelFolder(Path(str(args.output_dir))).checkpoint(state.global_step) / MARKER_NAME
-            marker.unlink(missing_ok=True)
+            _make_way(ModelFolder(Path(str(args.output_dir))).checkpoint(state.global_step))
 
     def _start(self, target: Any, *args: Any, **kwargs: Any) -> None:
         def run() -> None:
@@ -180,8 +235,11 @@ class PublishCheckpoint(TrainerCallback):
         if pace is None:
             saved = read_trainer_state(checkpoint)
             pace = _Pace(saved.train_loss, saved.learning_rate, None)
+        reason = why_not_evaluable(checkpoint)
+        if reason:
+            log.warning("%s cannot be evaluated because %s", checkpoint.name, reason)
         before = checkpoint.stat()
-        held = stage(model, checkpoint, lambda files: self._marker(step, pace, files))
+        held = stage(model, checkpoint, lambda files: self._marker(step, pace, files, reason))
         replace_file(checkpoint / MARKER_NAME, held.marker.to_bytes())
         # transformers rotates by folder mtime: leave it as the save left it.
         os.utime(checkpoint, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -192,7 +250,7 @@ class PublishCheckpoint(TrainerCallback):
         )
         self._limit_outbox(model)
 
-    def _marker(self, step: int, pace: _Pace, files: tuple[FileEntry, ...]) -> Marker:
+    def _marker(self, step: int, pace: _Pace, files: tuple[FileEntry, ...], not_evaluable: str | None) -> Marker:
         about = self._description
         return Marker(
             run_id=self._run_id,
@@ -204,6 +262,7 @@ class PublishCheckpoint(TrainerCallback):
             adapter_type=about.adapter_type,
             dtype=about.dtype,
             prompt_template=about.prompt_template,
+            not_evaluable=not_evaluable,
             files=files,
             train_loss=pace.train_loss,
             learning_rate=pace.learning_rate,
@@ -227,6 +286,20 @@ class PublishCheckpoint(TrainerCallback):
             )
 
 
+def _make_way(checkpoint: Path) -> None:
+    """Prepare for a save over a checkpoint that was published (a run resumed from an earlier step).
+
+    Its marker goes, and so do its weights where the outbox holds them: they are the same files, and writing over
+    them would destroy what still waits for the evaluator.
+    """
+    if not checkpoint.is_dir():
+        return
+    (checkpoint / MARKER_NAME).unlink(missing_ok=True)
+    for path in checkpoint.iterdir():
+        if is_weights(path.name) and path.lstat().st_nlink > 1:
+            path.unlink()
+
+
 def _publish_unpublished(model: ModelFolder, publish: Any, *, sweep: bool) -> None:
     """Publish complete checkpoints that have no marker: saved on SIGTERM, or just before a crash."""
     if not model.root.is_dir():
@@ -239,7 +312,7 @@ def _publish_unpublished(model: ModelFolder, publish: Any, *, sweep: bool) -> No
         if (checkpoint / MARKER_NAME).exists():
             continue
         try:
-            check_complete(checkpoint)
+            check_finished(checkpoint)
             publish(model, step)
         except IncompleteCheckpoint as error:
             log.warning("%s is not published: %s", checkpoint, error)

@@ -21,4 +21,4 @@ class Order(StrEnum):
 def ordered(work: Iterable[Candidate], order: Order) -> list[Candidate]:
     """Work in the order it should be done; those that only need a note (skipped, rejected) come first."""
     by_step = sorted(work, key=lambda each: (each.step, each.key), reverse=order is Order.NEWEST)
-    return sorted(by_step, key=lambda each: bool(each.sources))
+    return sorted(by_step, key=lambda each: bool(each.sources) and each.rejected is None)

@@ -24,7 +24,7 @@ from shared.place import Place
 class Candidate:
     """One published checkpoint and where its files may be read, best place first.
 
-    Without ``sources`` it cannot be evaluated any more: ``skipped`` or ``rejected`` then says why.
+    ``skipped`` or ``rejected`` says why it is not to be evaluated; without ``sources`` it cannot be any more.
     """
 
     model_folder: str
@@ -41,25 +41,31 @@ class Candidate:
 
 
 def scan(place: Place) -> list[Candidate]:
-    """Every published checkpoint of every model folder, by model folder and step."""
+    """Every published or adopted checkpoint of every model folder, by model folder and step."""
+    return merged(
+        candidate
+        for model in place.holding_folders()
+        for candidate in (*_held(model), *_marked(model), *_dropped(model))
+    )
+
+
+def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One candidate for each checkpoint, with every place it may be read from, by model folder and step. Pure."""
     found: dict[tuple[str, int, str], Candidate] = {}
-    for model in place.model_folders():
-        for candidate in (*_held(model), *_marked(model), *_dropped(model)):
-            known = found.get(candidate.key)
-            found[candidate.key] = _merge(known, candidate) if known else candidate
+    for candidate in candidates:
+        known = found.get(candidate.key)
+        found[candidate.key] = _merge(known, candidate) if known else candidate
     return sorted(found.values(), key=lambda candidate: candidate.key)
 
 
 def _merge(known: Candidate, other: Candidate) -> Candidate:
-    return replace(
-        known, sources=(*known.sources, *other.sources), skipped=known.skipped if not known.sources else None
-    )
+    sources = (*known.sources, *other.sources)
+    return replace(known, sources=sources, skipped=None if sources else known.skipped)
 
 
 def _held(model: ModelFolder) -> Iterable[Candidate]:
     for held in held_entries(model):
-        marker = held.marker
-        yield Candidate(model.root.name, marker.step, marker.manifest_hash, (held.path,), marker)
+        yield candidate_of(model, held.marker, held.path)
 
 
 def _dropped(model: ModelFolder) -> Iterable[Candidate]:
@@ -100,7 +106,13 @@ def _read_marked(model: ModelFolder, step: int) -> Iterable[Candidate]:
     if marker.step != step:
         yield _rejected(model, step, f"{MARKER_NAME} is of {checkpoint_name(marker.step)}", content)
         return
-    yield Candidate(model.root.name, step, marker.manifest_hash, (folder,), marker)
+    yield candidate_of(model, marker, folder)
+
+
+def candidate_of(model: ModelFolder, marker: Marker, *sources: Path) -> Candidate:
+    """The checkpoint that a marker speaks of, to be read from ``sources``."""
+    reason = f"cannot be evaluated because {marker.not_evaluable}" if marker.not_evaluable else None
+    return Candidate(model.root.name, marker.step, marker.manifest_hash, sources, marker, rejected=reason)
 
 
 def _rejected(model: ModelFolder, step: int, reason: str, content: bytes) -> Candidate:

@@ -93,7 +93,7 @@ def release_held(settings: EvaluatorSettings, candidate: Candidate | None) -> No
         if source.parent.name == OUTBOX_NAME:
             with suppress(OSError):
                 outbox.remove(source)
-    for model in settings.place.model_folders():
+    for model in settings.place.holding_folders():
         if model.root.name == candidate.model_folder and candidate.skipped:
             with suppress(OSError):
                 outbox.remove_tombstone(model, candidate.marker)

@@ -60,10 +60,20 @@ class Session:
 
 
 class Supervisor:
-    """Runs until told to stop (``stop``), or until ``Until`` says so. ``find_tasks`` defaults to what is pending."""
+    """Runs until told to stop (``stop``), or until ``Until`` says so. ``find_tasks`` defaults to what is pending.
 
-    def __init__(self, settings: EvaluatorSettings, *, find_tasks: FindTasks | None = None) -> None:
+    While ``settling``, more may turn out to be work at the next look, so a run does not end by itself.
+    """
+
+    def __init__(
+        self,
+        settings: EvaluatorSettings,
+        *,
+        find_tasks: FindTasks | None = None,
+        settling: Callable[[], bool] | None = None,
+    ) -> None:
         self._settings = settings
+        self._settling = settling or (lambda: False)
         self._find_tasks = find_tasks or self._pending
         self._wakeup = Wakeup()
         self._stopping = False
@@ -115,9 +125,11 @@ class Supervisor:
             if self._run_one(tasks):
                 idle_since = time.monotonic()
                 continue
-            if not tasks and last_look:
+            if not tasks and last_look and not self._settling():
                 return
-            if not tasks and until.idle_seconds is not None and time.monotonic() - idle_since >= until.idle_seconds:
+            if not tasks and self._settling():
+                idle_since = time.monotonic()
+            elif not tasks and until.idle_seconds is not None and time.monotonic() - idle_since >= until.idle_seconds:
                 return
             self._presence.update(state="waiting", checkpoint=None, pending=len(tasks))
             self._wait(until)
@@ -125,6 +137,7 @@ class Supervisor:
     def _wait(self, until: Until) -> None:
         drain = () if until.drain is None or self._drained else (until.drain,)
         seconds = min(self._settings.poll_seconds, until.idle_seconds or self._settings.poll_seconds)
+        seconds = min(seconds, 1.0) if self._settling() else seconds
         wait_for_any(self._wakeup, drain, seconds)
 
     def _is_drained(self, until: Until) -> bool:

@@ -1,0 +1,200 @@
+"""Checkpoints that nobody publishes: taken once they are provably complete, and then held like published ones.
+
+A training that cannot be changed writes no markers. Its checkpoint is adopted when all of this holds:
+
+- trainer_state.json, which a Trainer writes last, parses and names the folder's step;
+- every safetensors file is as long as its header says, and every shard is there (shared.checkpoint);
+- no file has changed between two looks that are at least ``settle_seconds`` apart;
+- where a folder is written over, trainer_state.json has been written anew as well.
+
+An adopted checkpoint is held below the reports folder, weights as hard links, so that rotation cannot take it away
+from then on. Nothing is written into checkpoint folders. Modification times are only compared with earlier ones of
+the same file, never with a clock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluator.watching.scan import Candidate, candidate_of, checkpoint_steps
+from shared.checkpoint import IncompleteCheckpoint, check_finished, describe_files, is_weights, read_trainer_state
+from shared.errors import PublishError
+from shared.layout import ModelFolder, checkpoint_name
+from shared.logs import get_logger
+from shared.marker import FileEntry, Marker
+from shared.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
+from shared.place import Place
+
+log = get_logger("evaluator")
+
+SETTLE_SECONDS = 2.0
+STATE_NAME = "trainer_state.json"
+
+Files = dict[str, tuple[int, int, int]]  # inode, size, modification time
+IsDone = Callable[[str, Marker], bool]  # model folder, marker
+
+
+@dataclass(frozen=True)
+class UnmarkedDescription:
+    """What a marker says beside what the folder tells, for checkpoints that no publisher described."""
+
+    expert_name: str = "unknown"
+    expert_version: str = "unknown"
+    base_model: str = ""
+
+    def marker(self, folder: Path, step: int, files: tuple[FileEntry, ...], not_evaluable: str | None) -> Marker:
+        """What a publisher would have said, as far as the folder tells. Raises IncompleteCheckpoint."""
+        state = read_trainer_state(folder)
+        return Marker(
+            run_id="unmarked",
+            step=step,
+            expert_name=self.expert_name,
+            expert_version=self.expert_version,
+            base_model=self.base_model,
+            not_evaluable=not_evaluable,
+            files=files,
+            train_loss=state.train_loss,
+            learning_rate=state.learning_rate,
+        )
+
+
+def unmarked_steps(place: Place, published: Collection[tuple[str, int]]) -> Iterator[tuple[ModelFolder, int]]:
+    """Every checkpoint folder whose model folder and step are not among ``published``."""
+    for model in place.model_folders():
+        for step in checkpoint_steps(model):
+            if (model.root.name, step) not in published:
+                yield model, step
+
+
+@dataclass
+class _Seen:
+    """A complete folder as it was at the last look that found a change; ``marker`` once it is adopted."""
+
+    files: Files
+    since: float
+    marker: Marker | None = None
+
+
+class Adopter:
+    """Looks at unmarked checkpoints again and again, and adopts those that stay as they are."""
+
+    def __init__(
+        self,
+        place: Place,
+        about: UnmarkedDescription,
+        *,
+        limits: OutboxLimits | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._about = about
+        self._limits = limits or OutboxLimits()
+        self._settle_seconds = settle_seconds
+        self._clock = clock
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._complaints: dict[tuple[str, int], str] = {}
+
+    @property
+    def settling(self) -> bool:
+        """Whether a complete checkpoint waits for its second look."""
+        return any(seen.marker is None for seen in self._seen.values())
+
+    def look(self, published: Collection[tuple[str, int]], is_done: IsDone) -> list[Candidate]:
+        """One look at everything; returns what has been adopted and is still in its folder.
+
+        ``published``: model folders and steps that have a marker of their own. What ``is_done`` knows an outcome of
+        is not held again.
+        """
+        found, present = [], set()
+        for model, step in unmarked_steps(self._place, published):
+            key = (model.root.name, step)
+            present.add(key)
+            try:
+                marker = self._look_at(model, step, is_done)
+            except FileNotFoundError:  # rotated away while we look
+                self._seen.pop(key, None)
+                continue
+            except (IncompleteCheckpoint, PublishError, OSError) as error:
+                self._seen.pop(key, None)
+                self._complain(key, str(error))
+                continue
+            if marker:
+                found.append(candidate_of(model, marker, model.checkpoint(step)))
+        for key in set(self._seen) - present:
+            del self._seen[key]
+        return found
+
+    def _look_at(self, model: ModelFolder, step: int, is_done: IsDone) -> Marker | None:
+        """The marker of an adopted checkpoint, None while it has to settle. Raises when it is not complete."""
+        key, folder = (model.root.name, step), model.checkpoint(step)
+        files, known = list_files(folder), self._seen.get(key)
+        if known and known.marker and known.files == files:
+            return known.marker
+        reason = check_finished(folder)
+        if known is None or known.files != files:
+            if known and is_being_written_over(known.files, files):
+                self._complain(key, f"its weights were written anew, {STATE_NAME} was not")
+                known.since = self._clock()
+                return None
+            self._seen[key] = _Seen(files, self._clock())
+            return None
+        if self._clock() - known.since < self._settle_seconds:
+            return None
+        known.marker = self._adopt(model, step, reason, is_done)
+        if list_files(folder) != files:  # changed while it was read: what was held is no checkpoint
+            self._release(model, known.marker)
+            del self._seen[key]
+            return None
+        log.info("%s is complete and has no marker: adopted", folder.name)
+        return known.marker
+
+    def _adopt(self, model: ModelFolder, step: int, reason: str | None, is_done: IsDone) -> Marker:
+        folder, hold = model.checkpoint(step), self._place.adopted_folder(model)
+
+        def describe(files: tuple[FileEntry, ...]) -> Marker:
+            return self._about.marker(folder, step, files, reason)
+
+        marker = describe(describe_files(folder))
+        if is_done(model.root.name, marker):
+            return marker
+        hold.root.mkdir(parents=True, exist_ok=True)
+        held = stage(hold, folder, describe, touch=False)
+        for dropped in enforce_limits(hold, self._limits, lambda each: is_done(model.root.name, each)):
+            log.warning(
+                "%s waited too long behind %d others and is held no more", dropped.path.name, self._limits.entries
+            )
+        return held.marker
+
+    def _release(self, model: ModelFolder, marker: Marker) -> None:
+        remove(self._place.adopted_folder(model).outbox / entry_name(marker))
+
+    def _complain(self, key: tuple[str, int], reason: str) -> None:
+        """Say once for each reason why a checkpoint is not taken: most are simply not finished yet."""
+        if self._complaints.get(key) != reason:
+            self._complaints[key] = reason
+            log.info("%s is not adopted yet: %s", checkpoint_name(key[1]), reason)
+
+
+def is_being_written_over(before: Files, now: Files) -> bool:
+    """Whether weights changed under an unchanged trainer_state.json, which is written after them. Pure."""
+    changed = any(is_weights(name) and name in before and before[name] != each for name, each in now.items())
+    return changed and before.get(STATE_NAME) == now.get(STATE_NAME)
+
+
+def list_files(folder: Path) -> Files:
+    """Every file of a checkpoint, and of the folders right inside it, as it is now. Raises OSError when it is gone."""
+    found: Files = {}
+    for entry in os.scandir(folder):
+        status = entry.stat(follow_symlinks=False)
+        found[entry.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if stat.S_ISDIR(status.st_mode):
+            for inner in os.scandir(entry.path):
+                each = inner.stat(follow_symlinks=False)
+                found[f"{entry.name}/{inner.name}"] = (each.st_ino, each.st_size, each.st_mtime_ns)
+    return found

@@ -1,0 +1,38 @@
+"""Sidestep's engine, resident: attach, answer, detach."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+from benchmarks.peers.speaking import serve
+from evaluator.engine.protocol import Decoding, EngineSettings, Request
+from evaluator.engine.transformers_engine import create
+from evaluator.suite.case import Message
+
+
+def start(job: dict[str, Any]) -> Any:
+    engine = create(EngineSettings(job["base"], device="cpu", dtype=job["dtype"]))
+    requests = [
+        Request(str(number), tuple(Message(role, text) for role, text in messages))
+        for number, messages in enumerate(job["messages"])
+    ]
+    decoding = Decoding(max_new_tokens=job["max_new_tokens"])
+
+    def evaluate(checkpoint: str) -> tuple[float, list[str]]:
+        answers: dict[str, str] = {}
+        engine.attach(Path(checkpoint))
+        began = time.perf_counter()
+        engine.answer(requests, decoding, lambda each: answers.update({each.case_id: each.text}), lambda tokens: None)
+        generation = time.perf_counter() - began
+        engine.detach()
+        return generation, [answers[request.case_id] for request in requests]
+
+    return evaluate
+
+
+serve(start)

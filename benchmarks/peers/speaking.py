@@ -1,0 +1,31 @@
+"""What every peer program speaks: a job file at the start, a checkpoint a line in, a result a line out.
+
+Imports nothing of this project, so that it works in the environments of others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Answered = tuple[float, list[str]]  # seconds of generation alone, and the answers in the order of the prompts
+
+
+def serve(start: Callable[[dict[str, Any]], Callable[[str], Answered]]) -> None:
+    """``start`` gets the job and returns what answers all prompts with the checkpoint in a folder."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever libraries print
+    with open(sys.argv[1]) as file:  # noqa: PTH123
+        job = json.load(file)
+    began = time.perf_counter()
+    evaluate = start(job)
+    out.write(json.dumps({"ready": time.perf_counter() - began}) + "\n")
+    for line in sys.stdin:
+        began = time.perf_counter()
+        generation, answers = evaluate(line.strip())
+        whole = time.perf_counter() - began
+        out.write(json.dumps({"generation": generation, "whole": whole, "answers": answers}) + "\n")

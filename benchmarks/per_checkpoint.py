@@ -1,0 +1,207 @@
+"""Seconds per checkpoint: Sidestep's engine beside four other ways, on the same real checkpoints and prompts.
+
+    python -m benchmarks.per_checkpoint [--quick] [--fresh] [--minutes 6] [--only sidestep,lm_eval]
+
+Every round takes the next checkpoint and lets all ways evaluate it one after the other; a resident program is stopped
+(SIGSTOP) while it is not its turn. Rounds are kept: a run that reaches its time limit is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from benchmarks.environments import python_of
+from benchmarks.results import Results, median, spread, table
+from benchmarks.workload import MAX_NEW_TOKENS, Workload, prepared
+from shared.cpu_dtype import cpu_dtype
+
+PEERS = Path(__file__).parent / "peers"
+ROUNDS = 5
+END = "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to evaluate: its program, its environment, and whether a process serves one checkpoint or all."""
+
+    title: str
+    program: str
+    environment: str | None = None
+    resident: bool = False
+
+
+WAYS = {
+    "sidestep": Way("Sidestep's engine (resident)", "sidestep_engine.py", resident=True),
+    "lm_eval": Way("lm-evaluation-harness 0.4.13, `peft=`, batches of 32", "lm_eval_harness.py", "lm_eval"),
+    "generate": Way("transformers `generate`, merged, batches of 32", "transformers_generate.py", resident=True),
+    "vllm": Way("vLLM 0.32 (CPU build), LoRA request (resident)", "vllm_lora.py", "vllm", resident=True),
+    "blocking": Way("the old blocking design", "old_blocking_design.py", resident=True),
+}
+
+
+class Program:
+    """A running peer. Its time starts when it is given a checkpoint."""
+
+    def __init__(self, way: Way, job: Path) -> None:
+        python = str(python_of(way.environment)) if way.environment else sys.executable
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        self._errors = tempfile.TemporaryFile()
+        self._began = time.perf_counter()
+        self._process = subprocess.Popen(
+            [python, str(PEERS / way.program), str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._errors, text=True, bufsize=1, start_new_session=True,
+            env=environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        )  # fmt: skip
+        self._line()
+        self.start_seconds = time.perf_counter() - self._began
+
+    def evaluate(self, checkpoint: Path) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
+        self._process.stdin.write(f"{checkpoint}\n")
+        said = self._line()
+        said["since_start"] = time.perf_counter() - self._began
+        return said
+
+    def rest(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.killpg(self._process.pid, number)
+
+    def _line(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            raise RuntimeError(self._errors.read().decode(errors="replace")[-3000:])
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+
+def write_job(workload: Workload, folder: Path, prompts: int) -> Path:
+    """The same prompts for everybody, rendered with the base model's chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(workload.base_model)
+    chosen = workload.requests[:prompts]
+    messages = [[(message.role, message.content) for message in request.messages] for request in chosen]
+    texts = [
+        tokenizer.apply_chat_template(
+            [{"role": role, "content": text} for role, text in each], add_generation_prompt=True, tokenize=False
+        )
+        for each in messages
+    ]
+    job = {
+        "base": str(workload.base_model.resolve()), "dtype": cpu_dtype(), "max_new_tokens": MAX_NEW_TOKENS,
+        "messages": messages, "prompts": texts, "end": END,
+    }  # fmt: skip
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    return path
+
+
+def measure(names: list[str], rounds: int, minutes: float, prompts: int, results: Results) -> None:
+    workload, deadline = prepared(), time.monotonic() + 60 * minutes
+    done = {(row["way"], row["round"]) for row in results.rows}
+    running: dict[str, Program] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        job = write_job(workload, Path(folder), prompts)
+        try:
+            for number in range(rounds):
+                checkpoint = workload.checkpoints[-1 - number % len(workload.checkpoints)]
+                for name in names:
+                    if (name, number) in done or time.monotonic() > deadline:
+                        continue
+                    one_turn(name, number, checkpoint, job, running, results)
+        finally:
+            for program in running.values():
+                program.end()
+
+
+def one_turn(
+    name: str, number: int, checkpoint: Path, job: Path, running: dict[str, Program], results: Results
+) -> None:
+    way = WAYS[name]
+    try:
+        first = name not in running
+        program = running.pop(name) if not first else Program(way, job)
+        if way.resident and first:
+            program.evaluate(checkpoint)  # once unmeasured: figures are from the second checkpoint on
+        said = program.evaluate(checkpoint)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        print(f"{name} failed:\n{error}", file=sys.stderr)
+        return
+    if way.resident:
+        program.rest()
+        running[name] = program
+    else:
+        said["whole"] = said["since_start"]
+        program.end()
+    results.add(
+        way=name, round=number, checkpoint=checkpoint.name, generation=said["generation"], whole=said["whole"],
+        start=program.start_seconds, answers=said["answers"],
+    )  # fmt: skip
+    print(f"round {number} {name}: {said['generation']:.2f} s, whole {said['whole']:.2f} s", file=sys.stderr)
+
+
+def show(names: list[str], results: Results, prompts: int) -> None:
+    ours = {row["round"]: row for row in results.rows if row["way"] == "sidestep"}
+    lines = []
+    for name in names:
+        rows = [row for row in results.rows if row["way"] == name]
+        both = [(row, ours[row["round"]]) for row in rows if row["round"] in ours]
+        ratios = [median([row[key] / own[key] for row, own in both]) for key in ("generation", "whole")]
+        same = [sum(a.strip() == b.strip() for a, b in zip(row["answers"], own["answers"], strict=True)) / prompts
+                for row, own in both]  # fmt: skip
+        lines.append(
+            [
+                WAYS[name].title,
+                spread([row["generation"] for row in rows], 1),
+                f"{ratios[0]:.1f} ×",
+                spread([row["whole"] for row in rows], 1),
+                f"{ratios[1]:.1f} ×",
+                f"{median(same):.0%}",
+            ]
+        )
+    header = ["how", "generation, s", "ratio", "whole checkpoint, s", "ratio", "same answers"]
+    note = (
+        f"{prompts} held-out prompts, at most {MAX_NEW_TOKENS} new tokens, greedy, {cpu_dtype()}, real LoRA checkpoints "
+        "(r=8 on q, v, up, down), a round per checkpoint with all ways in turn. Medians (range). Whole: from the second "
+        "checkpoint on, everything a further checkpoint costs: Sidestep attaches, answers and detaches in a resident "
+        "process; the harness is a process per checkpoint; `generate` and the old design load the base again. "
+        "Other kernels round differently, so in bf16 not every answer is the same text."
+    )
+    results.show("Seconds per checkpoint", [table(header, lines)], [note])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of 16 prompts")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier rounds")
+    parser.add_argument("--minutes", type=float, default=6.0, help="stop after so long; the next run goes on")
+    parser.add_argument("--only", default=",".join(WAYS), help="comma-separated: " + ", ".join(WAYS))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments = parser.parse_args()
+    names, prompts = arguments.only.split(","), 16 if arguments.quick else 64
+    results = Results("per_checkpoint_quick" if arguments.quick else "per_checkpoint", fresh=arguments.fresh)
+    measure(names, 1 if arguments.quick else arguments.rounds, arguments.minutes, prompts, results)
+    show(names, results, prompts)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.environments import python_of
 from benchmarks.results import Results, median, spread, table
-from benchmarks.workload import MAX_NEW_TOKENS, Workload, prepared
+from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
 from shared.cpu_dtype import cpu_dtype
 
 PEERS = Path(__file__).parent / "peers"
@@ -57,12 +57,13 @@ class Program:
     def __init__(self, way: Way, job: Path) -> None:
         python = str(python_of(way.environment)) if way.environment else sys.executable
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-        self._errors = tempfile.TemporaryFile()
+        path = {} if way.environment else {"PYTHONPATH": str(ROOT)}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._began = time.perf_counter()
         self._process = subprocess.Popen(
             [python, str(PEERS / way.program), str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._errors, text=True, bufsize=1, start_new_session=True,
-            env=environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+            env=environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"} | path,
         )  # fmt: skip
         self._line()
         self.start_seconds = time.perf_counter() - self._began
@@ -180,10 +181,11 @@ def show(names: list[str], results: Results, prompts: int) -> None:
         )
     header = ["how", "generation, s", "ratio", "whole checkpoint, s", "ratio", "same answers"]
     note = (
-        f"{prompts} held-out prompts, at most {MAX_NEW_TOKENS} new tokens, greedy, {cpu_dtype()}, real LoRA checkpoints "
-        "(r=8 on q, v, up, down), a round per checkpoint with all ways in turn. Medians (range). Whole: from the second "
-        "checkpoint on, everything a further checkpoint costs: Sidestep attaches, answers and detaches in a resident "
-        "process; the harness is a process per checkpoint; `generate` and the old design load the base again. "
+        f"{prompts} held-out prompts, at most {MAX_NEW_TOKENS} new tokens, greedy, {cpu_dtype()}, real LoRA "
+        "checkpoints (r=8 on q, v, up, down), a round per checkpoint, all ways in turn. Medians (range). "
+        "Whole, from the second checkpoint on: everything that a further checkpoint costs. Sidestep attaches, answers "
+        "and detaches in a resident process; the harness is a process per checkpoint; `generate` and the old design load "
+        "the base again. "
         "Other kernels round differently, so in bf16 not every answer is the same text."
     )
     results.show("Seconds per checkpoint", [table(header, lines)], [note])

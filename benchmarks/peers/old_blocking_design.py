@@ -5,12 +5,8 @@ It ran inside the training loop, at every save: all of this was time that traini
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 from speaking import serve
 

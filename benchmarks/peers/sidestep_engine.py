@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from benchmarks.peers.speaking import serve
 from evaluator.engine.protocol import Decoding, EngineSettings, Request

@@ -1,13 +1,9 @@
-"""transformers' ``generate`` as a careful script uses it: base loaded anew, adapter merged, left-padded batches of 32."""
+"""transformers' ``generate`` as a careful script uses it: adapter merged, left-padded batches of 32."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 from speaking import serve
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 
 from speaking import serve
 
 
 def start(job: dict[str, Any]) -> Any:
+    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1"}
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
-    model = LLM(
-        job["base"], dtype=job["dtype"], enable_lora=True, max_lora_rank=8, max_model_len=1024, max_num_seqs=64
-    )
+    model = LLM(job["base"], dtype=job["dtype"], enable_lora=True, max_lora_rank=8, max_model_len=1024, max_num_seqs=64)
     settings = SamplingParams(temperature=0.0, max_tokens=job["max_new_tokens"])
     numbers: dict[str, int] = {}
 

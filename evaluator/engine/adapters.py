@@ -18,6 +18,7 @@ from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from evaluator.engine.device_memory import is_device_failure
 from shared.checkpoint import InvalidSafetensors, check_safetensors
 from shared.durable import read_bounded
 from shared.errors import CheckpointRejected, CheckpointVanished
@@ -111,8 +112,8 @@ class ResidentModel:
             wrapped.merge_and_unload()
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             self._unwrap()
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
+            if isinstance(error, torch.OutOfMemoryError) or is_device_failure(error):
+                raise  # says nothing about the checkpoint
             raise CheckpointRejected(f"the adapter does not fit the base model: {_first_line(error)}") from error
         except BaseException:
             self._unwrap()

@@ -76,6 +76,7 @@ class EngineSettings:
     quantization: str = "none"  # none | int8 | int4
     allow_hub: bool = False
     prompt_template: str | None = None  # name of the chat template for base models that bring none
+    memory_share: float | None = None  # most of a GPU's memory; None: what is loaded, and half of what is free then
     options: tuple[tuple[str, Any], ...] = ()  # engine-specific; used by tests
 
 
@@ -99,6 +100,10 @@ class Engine(Protocol):
 
     def detach(self) -> None:
         """Undo ``attach``; without effect when nothing is attached."""
+        ...
+
+    def park(self) -> None:
+        """Leave the device until the next ``attach`` or ``answer``; detaches. Without effect on the CPU."""
         ...
 
     def answer(

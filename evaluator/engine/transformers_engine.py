@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluator.engine import ragged
+from evaluator.engine import device_memory, ragged
 from evaluator.engine.adapters import ResidentModel
 from evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
 from evaluator.engine.determinism import probe_row_group
@@ -36,9 +36,6 @@ from shared.logs import get_logger
 from shared.manifest import BASE_MODEL_VARIABLE
 
 log = get_logger("evaluator.engine")
-
-CPU_CACHE_BYTES = 2 << 30  # keys and values on the CPU
-CUDA_CACHE_SHARE = 0.25  # of the memory that is free on a GPU
 
 
 def create(settings: EngineSettings) -> TransformersEngine:
@@ -108,9 +105,8 @@ class TransformersEngine:
         self._tokenizer = tokenizer
         self._resident = ResidentModel(model)
         self._prepared: _Prepared | None = None
-        self._cache_bytes = CPU_CACHE_BYTES
-        if model.device.type == "cuda":
-            self._cache_bytes = int(torch.cuda.mem_get_info(model.device)[0] * CUDA_CACHE_SHARE)
+        self._parking = device_memory.Parking(model, model.device)
+        device_memory.cap(model.device, settings.memory_share)
         notes = []
         if tokenizer.chat_template is None:
             tokenizer.chat_template = template_named(settings.prompt_template or "chatml")
@@ -131,10 +127,25 @@ class TransformersEngine:
         return self._info
 
     def attach(self, folder: Path) -> None:
+        self._unpark()
         self._resident.attach(folder)
 
     def detach(self) -> None:
         self._resident.detach()
+
+    def park(self) -> None:
+        self._resident.detach()
+        self._prepared = None
+        self._parking.park()
+
+    def _unpark(self) -> None:
+        out_of_memory = False
+        try:
+            self._parking.unpark()
+        except torch.OutOfMemoryError:
+            out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
+        if out_of_memory:
+            raise DeviceOutOfMemory("the device has too little free memory to bring the base model back")
 
     def answer(
         self,
@@ -144,6 +155,7 @@ class TransformersEngine:
         between_steps: BetweenSteps,
         plan_for: Sequence[Request] = (),
     ) -> None:
+        self._unpark()
         everything = {request.case_id: self._prompt(request, decoding) for request in (*plan_for, *requests)}
         fitting = [prompt for prompt in everything.values() if prompt.limit > 0]
         wanted = [everything[request.case_id] for request in requests]
@@ -193,7 +205,9 @@ class TransformersEngine:
         config = self._model.config
         size = torch.finfo(self._model.dtype).bits // 8
         per_position = 2 * config.num_hidden_layers * config.num_key_value_heads * ragged.head_size(self._model) * size
-        return make_plan(suite, bytes_per_position=per_position, memory_bytes=self._cache_bytes)
+        held = self._prepared.plan.slots * self._prepared.plan.capacity * per_position if self._prepared else 0
+        budget = device_memory.cache_budget(self._model.device, held)
+        return make_plan(suite, bytes_per_position=per_position, memory_bytes=budget)
 
     def _forward_for(self, plan: Plan) -> ragged.RaggedForward:
         """Slots for this plan, cleared: what a broken checkpoint left in them must not reach the next one."""

@@ -51,6 +51,7 @@ from shared.errors import (
 from shared.logs import configure_logging, get_logger
 
 PROGRESS_SECONDS = 1.0
+PARK_SECONDS = 30.0  # without work for so long, a GPU's memory is given back
 
 log = get_logger("evaluator.worker")
 
@@ -178,11 +179,20 @@ def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event],
     send(Ready(engine.info))
     worker = Worker(engine, send, governor)
     while True:
-        assignment = inbox.get()
+        assignment = next_assignment(inbox, engine)
         try:
             worker.evaluate(assignment)
         except SidestepError as error:
             send(failure_of(error))
+
+
+def next_assignment(inbox: queue.Queue[Assignment], engine: Engine, park_after: float = PARK_SECONDS) -> Assignment:
+    """Wait for work; an engine that has none for a while leaves the device meanwhile."""
+    try:
+        return inbox.get(timeout=park_after)
+    except queue.Empty:
+        engine.park()
+        return inbox.get()
 
 
 def _guarded(serve: Callable[[], None], send: Callable[[Event], None]) -> None:

@@ -55,6 +55,9 @@ class FakeEngine:
     def detach(self) -> None:
         self._attached = "base"
 
+    def park(self) -> None:
+        self._attached = "base"
+
     def answer(
         self,
         requests: Sequence[Request],

@@ -31,9 +31,10 @@ def _loaded(name: str, environment: frozenset[tuple[str, str]]) -> dict[str, Any
     return loaded
 
 
-def _compose(*, cpu: bool = False, **environment: str) -> dict[str, Any]:
-    """The configuration a user gets, on a GPU or with the CPU override merged in."""
-    names = ["docker-compose.yml", *(["docker-compose.cpu.yml"] if cpu else [])]
+def _compose(*, cpu: bool = False, mps: bool = False, **environment: str) -> dict[str, Any]:
+    """The configuration a user gets, on a GPU or with an override merged in."""
+    overrides = [*(["docker-compose.cpu.yml"] if cpu else []), *(["docker-compose.mps.yml"] if mps else [])]
+    names = ["docker-compose.yml", *overrides]
     files = [deepcopy(_loaded(name, frozenset(environment.items()))) for name in names]
     merged: dict[str, Any] = podman_compose.rec_merge({}, *files)
     return merged
@@ -43,9 +44,9 @@ def _validate(document: dict[str, Any]) -> None:
     PyOptions().from_yaml(yaml.safe_dump(document, sort_keys=False))
 
 
-@pytest.mark.parametrize("cpu", [False, True])
-def test_files_follow_the_compose_specification(cpu: bool) -> None:
-    document = _compose(cpu=cpu)
+@pytest.mark.parametrize("override", [{}, {"cpu": True}, {"mps": True}])
+def test_files_follow_the_compose_specification(override: dict[str, bool]) -> None:
+    document = _compose(**override)  # type: ignore[arg-type]
     assert set(document["services"]) == set(SERVICES)
     _validate(document)
 
@@ -133,6 +134,34 @@ def test_the_cpu_override_reserves_no_gpu_and_needs_no_cuda(name: str) -> None:
     assert "cuda" in _compose()["services"][name]["build"]["args"]["BASE_IMAGE"]
 
 
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_mps_puts_training_first_and_caps_the_evaluator(name: str) -> None:
+    services = _compose(mps=True, MPS_EVALUATOR_PERCENTAGE="15")["services"]
+    trainer, evaluator = services["trainer"]["environment"], services[name]["environment"]
+    assert int(trainer["CUDA_MPS_CLIENT_PRIORITY"]) < int(evaluator["CUDA_MPS_CLIENT_PRIORITY"])  # lower goes first
+    assert "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE" not in trainer
+    assert evaluator["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "15"
+    assert evaluator["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] == "0=8G"
+    for service in (services["trainer"], services[name]):
+        assert service["ipc"] == "host"
+        assert service["environment"]["CUDA_MPS_PIPE_DIRECTORY"] == "/run/nvidia-mps"
+        assert "/tmp/nvidia-mps:/run/nvidia-mps" in service["volumes"]
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_mps_takes_nothing_else_away(name: str) -> None:
+    plain, shared = _compose()["services"][name], _compose(mps=True)["services"][name]
+    assert set(plain["volumes"]) < set(shared["volumes"])
+    assert {key: shared[key] for key in plain if key != "volumes"} == {
+        key: plain[key] for key in plain if key != "volumes"
+    }
+
+
+def test_the_risk_of_mps_is_stated_where_it_is_chosen() -> None:
+    assert "THE RISK" in (REPOSITORY / "docker-compose.mps.yml").read_text()
+    assert "## CUDA MPS" in (REPOSITORY / "docs" / "containers.md").read_text()
+
+
 def test_the_health_check_asks_the_evaluator() -> None:
     check = _compose()["services"]["evaluator"]["healthcheck"]
     assert check["test"] == ["CMD", "sidestep-evaluator", "health", "/expert", "--max-age", "60"]
@@ -171,7 +200,7 @@ def test_the_image_holds_what_it_needs_and_no_more() -> None:
 
 
 def test_the_document_lists_every_variable() -> None:
-    files = ("docker-compose.yml", "docker-compose.cpu.yml")
+    files = ("docker-compose.yml", "docker-compose.cpu.yml", "docker-compose.mps.yml")
     used = {name for file in files for name in re.findall(r"\$\{(\w+)", (REPOSITORY / file).read_text())}
     table = (REPOSITORY / "docs" / "containers.md").read_text().split("## Settings")[1].split("\n\n**")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]

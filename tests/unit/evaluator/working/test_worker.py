@@ -1,0 +1,109 @@
+"""The worker around an engine that answers from a table: deadline, rest, parking, and what each failure becomes."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, EngineInfo, OnAnswer, Request
+from evaluator.suite.loading import load_suite
+from evaluator.working.governor import Governor, Policy
+from evaluator.working.messages import Assignment, CaseDone, Event, Finished
+from evaluator.working.worker import Worker, failure_of, next_assignment
+from shared.errors import DeadlinePassed
+
+
+class TableEngine:
+    """Answers "yes" to everything, asking the hook before each answer."""
+
+    info = EngineInfo("base", "f" * 64, "cpu", "float32", {})
+
+    def __init__(self, before_each: Callable[[int], None] = lambda number: None) -> None:
+        self._before_each = before_each
+        self.log: list[str] = []
+
+    def attach(self, folder: Path) -> None:
+        self.log.append("attach")
+
+    def detach(self) -> None:
+        self.log.append("detach")
+
+    def park(self) -> None:
+        self.log.append("park")
+
+    def answer(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        on_answer: OnAnswer,
+        between_steps: BetweenSteps,
+        plan_for: Sequence[Request] = (),
+    ) -> None:
+        for number, request in enumerate(requests):
+            self._before_each(number)
+            between_steps(number)
+            on_answer(Answer(request.case_id, "yes", 1, 1, "stop", 0.0))
+
+
+@pytest.fixture
+def assignment(tmp_path: Path) -> Assignment:
+    path = tmp_path / "test_cases.json"
+    cases = [{"id": f"c{n}", "prompt": "?", "checks": [{"scorer": "exact", "value": "yes"}]} for n in range(4)]
+    path.write_text(json.dumps({"test_suite": "s", "version": "1", "test_cases": cases}))
+    return Assignment("base", (), None, path, load_suite(path).sha256, Decoding())
+
+
+def worker_for(engine: TableEngine, events: list[Event]) -> Worker:
+    return Worker(engine, events.append, Governor(Policy(None)))
+
+
+def test_all_cases_are_answered_and_the_cost_is_told(assignment: Assignment) -> None:
+    events: list[Event] = []
+    engine = TableEngine()
+    worker_for(engine, events).evaluate(assignment)
+    assert sum(isinstance(event, CaseDone) for event in events) == 4
+    assert isinstance(events[-1], Finished) and events[-1].sharing.evaluation.slowdown is None
+    assert engine.log == ["detach"]
+
+
+def test_a_deadline_ends_the_evaluation_and_restores_the_base(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("evaluator.working.worker.time.monotonic", lambda: now[0])
+
+    def slow(number: int) -> None:
+        now[0] += 10
+
+    events: list[Event] = []
+    engine = TableEngine(slow)
+    late = Assignment(**{**vars(assignment), "deadline_seconds": 25.0})
+    with pytest.raises(DeadlinePassed) as caught:
+        worker_for(engine, events).evaluate(late)
+    assert sum(isinstance(event, CaseDone) for event in events) == 2
+    assert engine.log == ["detach"]
+    assert failure_of(caught.value).verdict == "deadline"
+
+
+def test_an_idle_worker_leaves_the_device_before_it_waits_on() -> None:
+    engine, work = TableEngine(), Assignment("x", (), None, Path("s"), "", Decoding())
+
+    class Inbox(queue.Queue[Assignment]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Assignment:
+            if timeout is not None:
+                raise queue.Empty
+            assert engine.log == ["park"]
+            return work
+
+    assert next_assignment(Inbox(), engine) is work
+
+
+def test_a_busy_worker_stays() -> None:
+    engine, work = TableEngine(), Assignment("x", (), None, Path("s"), "", Decoding())
+    inbox: queue.Queue[Assignment] = queue.Queue()
+    inbox.put(work)
+    assert next_assignment(inbox, engine) is work and engine.log == []

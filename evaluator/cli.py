@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from evaluator import judging_cli, showing
+from evaluator import judging_cli, showing, viewing_cli
 from evaluator.adoption import Adoption
 from evaluator.judging_cli import (
     ForbidRegression,
@@ -250,6 +250,10 @@ def health(
     place = Options(path, weights_dir=weights_dir, reports_dir=reports_dir).place()
     if not showing.print_health(place.reports, max_age):
         raise typer.Exit(EXIT_FAILURE)
+
+
+app.command()(viewing_cli.history)
+app.command()(viewing_cli.serve)
 
 
 def _supervise(

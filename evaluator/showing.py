@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import socket
 import sys
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from evaluator.reporting.comparison import compare
 from evaluator.reporting.report import ComparisonEntry, Report
+from evaluator.reporting.series import history_lines, history_table, rate_line
 from evaluator.reporting.store import StoredReport, list_outcomes, read_reports
 from evaluator.reporting.tables import (
     StatusRow,
@@ -26,7 +28,7 @@ from evaluator.working.presence import evaluators_present
 from evaluator.working.settings import EvaluatorSettings
 from shared.durable import to_json
 from shared.errors import NotComparable
-from shared.layout import ReportsFolder
+from shared.layout import REPORT_NAME, ReportsFolder
 
 
 def print_summary(reports: ReportsFolder) -> None:
@@ -37,8 +39,15 @@ def print_summary(reports: ReportsFolder) -> None:
         return
     console = _console()
     console.print(summary_table(current))
+    _print_chart(console, current)
+    console.print(f"dashboard: {reports.dashboard}", highlight=False, soft_wrap=True)
     console.print(f"reports: {reports.root}/checkpoint-*/report.md", highlight=False, soft_wrap=True)
     console.print(f"history: {reports.comparison}", highlight=False, soft_wrap=True)
+
+
+def _print_chart(console: Console, reports: list[Report]) -> None:
+    if line := rate_line(reports):
+        console.print(line, highlight=False)
 
 
 def print_status(settings: EvaluatorSettings, *, as_json: bool) -> None:
@@ -51,6 +60,7 @@ def print_status(settings: EvaluatorSettings, *, as_json: bool) -> None:
         return
     console = _console()
     console.print(status_table(rows) if rows else f"no published checkpoints in {settings.place.root}", highlight=False)
+    _print_chart(console, [each.report for each in read_reports(settings.place.reports) if not each.archived])
     for each in running:
         what = f"{each.checkpoint}, {each.cases_done} of {each.cases} cases" if each.checkpoint else each.state
         console.print(f"evaluator {each.pid} on {each.host}: {what}, {each.pending} pending", highlight=False)
@@ -99,6 +109,28 @@ def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -
     else:
         _console().print(comparison_table(entry, after))
     return entry, after
+
+
+def print_history(reports: ReportsFolder, case: str | None, *, as_json: bool) -> None:
+    """How the success rate, or one case, went over all checkpoints and versions. Raises NotComparable."""
+    stored = read_reports(reports)
+    known = {each.id for one in stored for each in one.report.test_cases}
+    if case is not None and case not in known:
+        raise NotComparable(f"{reports.root} has no report with a case {case!r}", hint=_close_to(case, known))
+    lines = history_lines(stored, case)
+    if as_json:
+        sys.stdout.write(to_json([asdict(line) for line in lines]).decode())
+        return
+    console = _console()
+    if not lines:
+        console.print(f"no evaluated checkpoints in {reports.root}", highlight=False)
+    for line in lines:
+        console.print(history_table(line, case))
+
+
+def _close_to(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=3)
+    return f"close to it: {', '.join(close)}" if close else f"there are {len(known)} cases; see {REPORT_NAME}"
 
 
 def find_report(stored: list[StoredReport], name: str, reports: ReportsFolder) -> Report:

@@ -66,6 +66,7 @@ def comparison_table(entry: ComparisonEntry, after: Report) -> Table:
     """What changed between two reports, cases by name."""
     table = _table("", f"{entry.against} {entry.against_version}", f"{after.checkpoint} {after.expert_version}")
     table.add_row("success rate", f"{entry.rate_before:.1%}", f"{entry.rate_after:.1%}")
+    table.add_row("", *("█" * round(20 * rate) or "▏" for rate in (entry.rate_before, entry.rate_after)))
     if entry.verdict:
         table.add_row("verdict", "", _cell(entry.verdict.sentence))
     table.add_row("compared cases", str(entry.compared_cases), str(entry.compared_cases))

@@ -41,14 +41,23 @@ function verdictMark(entry) {
 function betterCard(model, line) {
   const last = line.evaluated.at(-1);
   if (!last) return card("Is it getting better?", "", "Nothing to say yet");
-  const entries = [["base", last.comparisons.base], ["best", last.comparisons.best], ["previous", last.comparisons.previous]].filter(([, entry]) => entry);
-  const names = { base: "the base model", best: "the best before", previous: "the one before" };
-  const main = entries.find(([name]) => name === "best") ?? entries[0];
-  const verdict = main && verdictOf(main[1]);
-  const headline = `${percent(rateOf(last))} at step ${last.label}`;
-  const tone = verdict ? (VERDICT_TONES[verdict] ?? "") : main && main[1].rate_after > main[1].rate_before ? "good" : main && main[1].rate_after < main[1].rate_before ? "bad" : "";
-  const shownEntries = entries.filter(([name, entry], i) => !(name === "best" && entries.some(([other, e]) => other === "previous" && e.against === entry.against)));
-  return card("Is it getting better?", tone, headline, ...shownEntries.map(([name, entry]) => changeLine(names[name], entry)));
+  const { base, best, previous } = last.comparisons;
+  const entries = [["the base model", base], ["the best before", best], ["the one before", previous]].filter(([, entry]) => entry);
+  if (best && previous && best.against === previous.against) entries.splice(entries.length - 1, 1);
+  const interval = intervalOf(last);
+  const [tone, headline] = trend(last.comparisons) ?? ["", `${percent(rateOf(last))} at step ${last.label}`];
+  const now = `${percent(rateOf(last))}${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""} at step ${last.label}.`;
+  return card("Is it getting better?", tone, headline, now, ...entries.map(([name, entry]) => changeLine(name, entry)));
+}
+
+// The tone and the words that the reports' verdicts allow; nothing where there are none.
+function trend({ base, best, previous }) {
+  for (const [word, tone, text] of [["worse", "bad", "Worse than"], ["better", "good", "Better than"]]) {
+    const entry = [best, previous].find((each) => verdictOf(each) === word);
+    if (entry) return [tone, `${text} ${plain(entry.against)}`];
+    if (verdictOf(base) === word) return [tone, `${text} the base model`];
+  }
+  return [base, best, previous].some(verdictOf) ? ["", "No difference shown yet"] : null;
 }
 
 function changeLine(name, entry) {
@@ -77,6 +86,7 @@ function shipCard(model, line) {
   const interval = intervalOf(best);
   const details = [`${percent(rateOf(best))}${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""}, ${best.test_results.passed} of ${best.test_results.passed + best.test_results.failed} cases.`];
   if (base?.compared) details.push(base.broken.length ? `It breaks ${plural(base.broken.length, "case")} that the base model passes.` : "It breaks no case that the base model passes.");
+  if (best.comparisons.best && !["better", null].includes(verdictOf(best.comparisons.best))) details.push(`Not shown to be better than ${plain(best.comparisons.best.against)}.`);
   const last = line.evaluated.at(-1);
   if (best !== last) {
     const since = changes(best, last);
@@ -111,10 +121,10 @@ function bar(share) {
 function checkpointTable(model, line) {
   const rows = [...line.checkpoints].reverse();
   if (line.base) rows.push(line.base);
-  const head = ["checkpoint", "success", "95 % interval", "passed", "fixed", "broken", "verdict", "train loss", "latency", "outcome"];
+  const head = ["checkpoint", "success", "95 % interval", "passed", "fixed", "broken", "since the one before", "train loss", "latency", "outcome"];
   const withVerdict = rows.some((each) => verdictOf(each.comparisons.previous));
   const withInterval = rows.some(intervalOf);
-  const kept = head.filter((name) => (name !== "verdict" || withVerdict) && (name !== "95 % interval" || withInterval));
+  const kept = head.filter((name) => (name !== "since the one before" || withVerdict) && (name !== "95 % interval" || withInterval));
   const best = bestOf(line);
   const body = rows.map((each) => el("tr", { class: each === best ? "best" : "" }, kept.map((name) => checkpointCell(name, each, model, line, best))));
   return el("div", { class: "scroll-x" }, el("table", { class: "checkpoints" }, el("thead", {}, el("tr", {}, kept.map((name) => el("th", { scope: "col", class: NUMERIC.has(name) ? "num" : "", text: name })))), el("tbody", {}, body)));
@@ -136,7 +146,7 @@ function checkpointCell(name, each, model, line, best) {
     passed: () => number_(each.evaluated ? `${counts.passed}/${counts.passed + counts.failed}` : ""),
     fixed: () => number_(moved ? `${moved.fixed.length ? "+" : ""}${moved.fixed.length}` : "", moved?.fixed.length ? "up" : "muted"),
     broken: () => number_(moved ? `${moved.broken.length ? "−" : ""}${moved.broken.length}` : "", moved?.broken.length ? "down" : "muted"),
-    verdict: () => el("td", {}, verdictMark(each.comparisons.previous)),
+    "since the one before": () => el("td", {}, verdictMark(each.comparisons.previous)),
     "train loss": () => number_(each.training.loss === null ? "" : number(each.training.loss, 4)),
     latency: () => number_(each.timing.latency_seconds === null ? "" : seconds(each.timing.latency_seconds)),
     outcome: () => el("td", { class: each.evaluated ? "" : "down" }, each.outcome, each.reason ? el("span", { class: "muted small" }, " ", show(each.reason)) : ""),

@@ -1,0 +1,54 @@
+"""Notices that reports have landed and what evaluators say about themselves, by looking once in a while.
+
+File system events do not come through network and container mounts; one stat and a few small files a second do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
+from evaluator.working.presence import evaluators_present
+from shared.durable import to_json_line
+from shared.layout import ReportsFolder
+
+LOOK_SECONDS = 1.0
+
+
+class Changes:
+    """A stream of events for every reader; each has its own idea of what it knows already."""
+
+    def __init__(self, reports: ReportsFolder, *, look_seconds: float = LOOK_SECONDS) -> None:
+        self._reports = reports
+        self._look_seconds = look_seconds
+
+    async def events(self) -> AsyncIterator[tuple[str, str]]:
+        """(``evaluators``, JSON) and (``reports``, "") for ever; the first event is how evaluators are now."""
+        known, told = self._version(), None
+        while True:
+            now = self._evaluators()
+            if now != told:
+                told = now
+                yield "evaluators", now
+            version = self._version()
+            if version != known:
+                known = version
+                yield "reports", ""
+            await asyncio.sleep(self._look_seconds)
+
+    def _version(self) -> tuple[int, int] | None:
+        """Changes whenever the view is replaced; no clock is compared with another."""
+        try:
+            state = (cache_folder(self._reports) / VIEW_NAME).stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns
+
+    def _evaluators(self) -> str:
+        rows = [
+            {name: value for name, value in asdict(each).items() if name not in ("started_at", "updated_at")}
+            for each in evaluators_present(self._reports)
+        ]
+        return to_json_line(rows).decode().strip()

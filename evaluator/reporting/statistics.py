@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 CONFIDENCE = 0.95
 ERROR_RATE = 0.05
@@ -49,6 +50,7 @@ def effective_cases(weights: Sequence[float]) -> float:
     return math.fsum(weights) ** 2 / squares if squares else 0.0
 
 
+@lru_cache(maxsize=4096)
 def mcnemar_p(broken: int, fixed: int) -> float:
     """Two-sided exact McNemar test: could as uneven a split of the flips be chance?"""
     if broken + fixed == 0:
@@ -179,6 +181,7 @@ def cases_needed(broken: int, fixed: int, cases: int, threshold: float) -> int |
     return math.ceil(_flips_with_power(share, threshold) * cases / (broken + fixed))
 
 
+@lru_cache(maxsize=4096)
 def _flips_with_power(share: float, threshold: float) -> int:
     import numpy
     from scipy.stats import binom

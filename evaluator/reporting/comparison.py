@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from evaluator.reporting.evidence import Family
 from evaluator.reporting.report import CaseEntry, ComparisonEntry, LegacyComparison, Report
-from evaluator.reporting.verdict import Noise, Pair, basis_of, judge
+from evaluator.reporting.verdict import Noise, Pair, basis_of, judge, judge_flips
 from evaluator.results import CaseStatus
 
 SCORE_MOVE = 1.0
@@ -22,11 +22,17 @@ _APART = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
 
 
 def compare(
-    before: Report, after: Report, family: Family = SINGLE, known: ComparisonEntry | None = None
+    before: Report,
+    after: Report,
+    family: Family = SINGLE,
+    known: ComparisonEntry | None = None,
+    *,
+    measures: bool = True,
 ) -> ComparisonEntry:
     """What changed from ``before`` to ``after``, over the cases that both decided in the same way, and the verdict.
 
-    The verdict is taken from ``known`` where that one follows from the same cases.
+    The verdict is taken from ``known`` where that one follows from the same cases. Without ``measures`` only passed and
+    failed are judged, which costs next to nothing.
     """
     cases = comparable_pairs(before, after)
     broken = [new.id for old, new in cases if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
@@ -48,7 +54,10 @@ def compare(
         unexpected_passes=tuple(case for case, status in surprises if status is CaseStatus.UNEXPECTED_PASS),
         expected_failures=tuple(case for case, status in surprises if status is CaseStatus.EXPECTED_FAILURE),
     )
-    return entry.model_copy(update=_judged([_pair(*each) for each in cases], family, _noise(before, after), known))
+    pairs, noise = [_pair(*each) for each in cases], _noise(before, after)
+    if not measures:
+        return entry.model_copy(update={"verdict": judge_flips(pairs, family, noise)})
+    return entry.model_copy(update=_judged(pairs, family, noise, known))
 
 
 def _judged(pairs: list[Pair], family: Family, noise: Noise, known: ComparisonEntry | None) -> dict[str, object]:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from evaluator.reporting.advice import ADVICE_VERSION, Advice
 from evaluator.reporting.document import Document
 from evaluator.reporting.report import SCHEMA_VERSION, OutcomeRecord, Report
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-DOCUMENTS: dict[str, type[Document]] = {"report": Report, "outcome": OutcomeRecord}
+DOCUMENTS: dict[str, type[Document]] = {"report": Report, "outcome": OutcomeRecord, "advice": Advice}
 
 
 def schema_of(name: str) -> dict[str, Any]:
     """JSON Schema of one document as it is written. Further keys are allowed: later versions add some."""
     schema = DOCUMENTS[name].model_json_schema(mode="serialization")
-    return {"$schema": DRAFT, "$id": f"urn:sidestep:{name}:{SCHEMA_VERSION}", **schema}
+    return {
+        "$schema": DRAFT,
+        "$id": f"urn:sidestep:{name}:{ADVICE_VERSION if name == 'advice' else SCHEMA_VERSION}",
+        **schema,
+    }

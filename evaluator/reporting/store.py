@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from evaluator.reporting import files
+from evaluator.reporting.advice import advice_from
 from evaluator.reporting.comparison import best_of, with_comparisons
 from evaluator.reporting.dashboard.build import write_dashboard
 from evaluator.reporting.history import history_document
@@ -203,6 +204,7 @@ def rebuild_views(reports: ReportsFolder, *, keep_reports: int | None = None) ->
         current = [each.report for each in fresh if not each.archived]
         archived = [each.report for each in fresh if each.archived]
         replace_file(reports.comparison, to_json(history_document(current, archived)))
+        replace_file(reports.advice, to_json(advice_from(current).model_dump(mode="json")))
         if keep_reports is not None:
             keep_newest(fresh, keep_reports)
         try:

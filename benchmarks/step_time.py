@@ -1,0 +1,227 @@
+"""What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
+
+    python -m benchmarks.step_time [--quick] [--alternations 5] [--seconds 18]
+
+One training with steps of equal size runs all the time. In "B" the real worker evaluates real checkpoints without a
+pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). After that the worker evaluates under its governor for a
+while, as it does by default. Step times are those that the training itself leaves (shared.pace).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.results import Results, median, spread, table
+from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
+from evaluator.engine.protocol import Decoding, EngineSettings
+from evaluator.suite.loading import load_suite
+from evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
+from evaluator.working.settings import DEFAULT_ENGINE
+from evaluator.working.slowdown import Step, caused, estimate
+from evaluator.working.worker_process import WorkerProcess
+from shared.checkpoint import describe_files
+from shared.layout import ModelFolder
+from shared.pace import read_pace
+
+Window = tuple[str, float, float]  # what the worker did, from, to
+
+
+@dataclass
+class Training:
+    """The training process and all steps it has made."""
+
+    base: Path
+    device: str
+    folder: Path
+    steps: dict[float, float] = field(default_factory=dict)  # begin -> end
+
+    def __post_init__(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        self.log = (self.folder / "training.log").open("wb")
+        program = [sys.executable, "-m", "benchmarks.peers.steady_training"]
+        self.process = subprocess.Popen(
+            [*program, str(self.base), str(self.model.root), self.device],
+            cwd=ROOT, env=environment | {"HF_HUB_OFFLINE": "1"}, stdout=self.log, stderr=self.log,
+            start_new_session=True,
+        )  # fmt: skip
+
+    @property
+    def model(self) -> ModelFolder:
+        return ModelFolder(self.folder / "weights" / "model")
+
+    def look(self) -> None:
+        if self.process.poll() is not None:
+            raise RuntimeError((self.folder / "training.log").read_text()[-3000:])
+        if pace := read_pace(self.model.pace):
+            self.steps |= dict(pace.steps)
+
+    def wait_for_steps(self, count: int) -> None:
+        while len(self.steps) < count:
+            time.sleep(1)
+            self.look()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Evaluating:
+    """The real worker, kept busy with one checkpoint after another."""
+
+    def __init__(self, workload: Workload, device: str, training: Training, max_slowdown: float | None) -> None:
+        self._workload = workload
+        self._training = training
+        self._suite = load_suite(workload.expert / "tests" / "test_cases.json")
+        self._next = 0
+        self.cases: list[float] = []
+        self.sharing: list[Finished] = []
+        self.worker = WorkerProcess()
+        self.worker.send(
+            Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
+        )
+        self._wait_ready()
+        self._assign()
+
+    def _wait_ready(self) -> None:
+        while True:
+            for event in self._events():
+                if isinstance(event, Ready):
+                    return
+            time.sleep(0.2)
+
+    def _events(self) -> list[object]:
+        events = self.worker.receive()
+        if events is None:
+            raise RuntimeError(f"the worker died: {self.worker.exit_description()}")
+        return list(events)
+
+    def _assign(self) -> None:
+        folder = self._workload.checkpoints[self._next % len(self._workload.checkpoints)]
+        self._next += 1
+        self.worker.send(
+            Assignment(
+                folder.name, (folder,), describe_files(folder), self._suite.source or Path(), self._suite.sha256,
+                Decoding(max_new_tokens=MAX_NEW_TOKENS), paces=(self._training.model.pace,),
+            )
+        )  # fmt: skip
+
+    def run_for(self, seconds: float) -> None:
+        """Keep it busy for so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for event in self._events():
+                if isinstance(event, CaseDone):
+                    self.cases.append(time.monotonic())
+                elif isinstance(event, Finished):
+                    self.sharing.append(event)
+                    self._assign()
+            self._training.look()
+            time.sleep(0.2)
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.worker.pid, number)
+
+
+def alternate(training: Training, evaluating: Evaluating, alternations: int, seconds: float) -> list[Window]:
+    windows = []
+    for _ in range(alternations):
+        for kind, number in (("alone", signal.SIGSTOP), ("beside", signal.SIGCONT)):
+            evaluating.signal(number)
+            began = time.monotonic()
+            evaluating.run_for(seconds)
+            windows.append((kind, began, time.monotonic()))
+    return windows
+
+
+def steps_in(training: Training, window: Window) -> list[float]:
+    """Lengths of the steps that lie wholly inside a window."""
+    return [end - begin for begin, end in training.steps.items() if begin >= window[1] and end <= window[2]]
+
+
+def slowdown_words(training: Training, windows: list[Window]) -> str:
+    """The effect of a worker that never rests, by the same estimate that the reports use."""
+    steps = [
+        Step(end - begin, float(kind == "beside"))
+        for begin, end in sorted(training.steps.items())
+        for kind, since, until in windows
+        if begin >= since and end <= until
+    ]
+    cost = caused(estimate(steps), [step for step in steps if step.beside])
+    if cost.slowdown is None or cost.low is None or cost.high is None:
+        return "too few steps"
+    return f"{cost.slowdown:+.1%} ({cost.low:+.1%} to {cost.high:+.1%})"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    workload, results = prepared(), Results("step_time", fresh=True)
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(workload.base_model, arguments.device, Path(folder))
+        try:
+            training.wait_for_steps(5)
+            free = Evaluating(workload, arguments.device, training, None)
+            windows = alternate(training, free, arguments.alternations, arguments.seconds)
+            free.worker.kill()
+            governed = Evaluating(workload, arguments.device, training, arguments.max_slowdown)
+            began = time.monotonic()
+            governed.run_for(arguments.governed_seconds)
+            last = ("governed", began, time.monotonic())
+            governed.worker.kill()
+        finally:
+            training.end()
+    alone = [median(steps_in(training, each)) for each in windows if each[0] == "alone"]
+    beside = [median(steps_in(training, each)) for each in windows if each[0] == "beside" and steps_in(training, each)]
+    under = steps_in(training, last)
+    ratio = median(beside) / median(alone)
+    free_rate = 60 * len(free.cases) / sum(until - since for kind, since, until in windows if kind == "beside")
+    governed_rate = 60 * len(governed.cases) / (last[2] - last[1])
+    results.add(alone=alone, beside=beside, governed=under, free_rate=free_rate, governed_rate=governed_rate)
+    mean = f"{sum(under) / len(under) / median(alone):.3f} (mean)" if under else ""
+    governed_name = f"beside a governed worker (`--max-slowdown {arguments.max_slowdown}`)"
+    free_cost = slowdown_words(training, windows)
+    rows = [
+        ["training alone", spread(alone, 3), "1", "", ""],
+        ["beside a worker that never rests", spread(beside, 3), f"{ratio:.3f}", free_cost, f"{free_rate:.0f}"],
+        [governed_name, spread(under, 3), mean, _told(governed), f"{governed_rate:.0f}"],
+    ]
+    header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
+    results.show("Training beside the evaluator", [table(header, rows)], [
+        f"A B A B, {arguments.alternations} alternations of {arguments.seconds:g} s; medians of each window's steps, "
+        f"then {arguments.governed_seconds:g} s governed.",
+    ])  # fmt: skip
+
+
+def _told(evaluating: Evaluating) -> str:
+    """What the last finished evaluation's report would say of the run."""
+    if not evaluating.sharing:
+        return "no evaluation finished"
+    cost = evaluating.sharing[-1].sharing.run
+    if cost.slowdown is None or cost.low is None or cost.high is None:
+        return "too few steps"
+    return f"{cost.slowdown:+.1%} ({cost.low:+.1%} to {cost.high:+.1%}), as reported"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--alternations", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=18.0, help="length of a window")
+    parser.add_argument("--governed-seconds", type=float, default=120.0)
+    parser.add_argument("--max-slowdown", type=float, default=0.02)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.alternations, arguments.seconds, arguments.governed_seconds = 2, 12.0, 30.0
+    run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ function arrange(model, line, indices) {
     worst: (i) => line.columns.reduce((sum, column) => sum + (column.statuses[i] === STATUS.passed), 0),
     recent: (i) => -lastChange(line, i),
   };
-  const key = keys[state.sort];
+  const key = Object.hasOwn(keys, state.sort) ? keys[state.sort] : null;
   if (key) {
     const rank = new Map(indices.map((i) => [i, key(i)]));
     return [...indices].sort((i, j) => rank.get(i) - rank.get(j) || i - j).map((index) => ({ index }));

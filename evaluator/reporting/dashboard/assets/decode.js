@@ -69,5 +69,6 @@ async function answerOf(checkpoint, id) {
 async function askedOf(model, checkpoint, id) {
   const suite = checkpoint.identity.suite_hash;
   if (!model.view.suites.includes(suite)) return null;
-  return (await piece(`suite-${suite}`, `api/suites/${suite}`))[id] ?? null;
+  const asked = await piece(`suite-${suite}`, `api/suites/${suite}`);
+  return Object.hasOwn(asked, id) ? asked[id] : null;
 }

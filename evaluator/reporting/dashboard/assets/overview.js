@@ -140,7 +140,7 @@ function checkpointCell(name, each, model, line, best) {
   const number_ = (text, extra = "") => el("td", { class: `num ${extra}`, text });
   const link = { href: address({ view: "changes", a: before?.key ?? null, b: each.key }) };
   const cells = {
-    checkpoint: () => el("th", { scope: "row" }, each.evaluated ? el("a", link, show(each.checkpoint)) : show(each.checkpoint), each === best ? el("span", { class: "tag", text: "best" }) : "", each.archived ? el("span", { class: "tag quiet", text: "archived" }) : ""),
+    checkpoint: () => el("th", { scope: "row" }, each.evaluated ? el("a", link, show(each.checkpoint)) : show(each.checkpoint), each === best ? [" ", el("span", { class: "tag", text: "best" })] : "", each.archived ? [" ", el("span", { class: "tag quiet", text: "archived" })] : ""),
     success: () => number_(each.evaluated ? percent(rateOf(each)) : ""),
     "95 % interval": () => number_(each.evaluated && interval ? `${percent(interval[0], 0)} – ${percent(interval[1], 0)}` : "", "muted"),
     passed: () => number_(each.evaluated ? `${counts.passed}/${counts.passed + counts.failed}` : ""),

@@ -21,7 +21,7 @@ const KEPT = ["line", "a", "b", "id", "category", "status", "text", "sort"];
 function readAddress() {
   const [view, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const given = new URLSearchParams(query);
-  state.view = view in VIEWS ? view : "overview";
+  state.view = Object.hasOwn(VIEWS, view) ? view : "overview";
   for (const name of KEPT) state[name] = given.get(name) ?? (name === "sort" ? "suite" : ["line", "a", "b", "id"].includes(name) ? null : "");
   state.inAnswers = given.has("answers");
   state.dense = given.has("dense");
@@ -99,7 +99,7 @@ function statusFilter(line, a, b) {
     never: (i) => line.columns.every((column) => column.statuses[i] !== STATUS.passed),
     apart: (i) => at(i) > STATUS.failed,
   };
-  return tests[state.status] ?? (() => true);
+  return Object.hasOwn(tests, state.status) ? tests[state.status] : () => true;
 }
 
 // How often a case went from passed to failed or back along a line.

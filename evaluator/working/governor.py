@@ -4,6 +4,8 @@ Between two decode steps the governor looks at the pace that the trainer leaves 
 step to time at work or time at rest, and decides whether to go on or to rest. What training may lose is an account:
 every second of training adds ``max_slowdown`` of it, every second at work beside training takes the measured cost.
 So a checkpoint now and then is evaluated at full speed from what has been saved up, and a long queue is spread out.
+Bursts at full weight are what a processor shares best: at a low weight all the time, an evaluation beside a training
+that fills the processor gets nowhere and still costs (docs/decisions/cpu-share.md).
 
 Where no training runs there is nothing to hold back for.
 """
@@ -16,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from evaluator.results import Sharing
 from evaluator.working.slowdown import BLOCK_STEPS, Estimate, Step, caused, estimate, lost
@@ -39,9 +42,15 @@ class Policy:
     prior_error: float = 0.15
 
 
-def policy_for(max_slowdown: float | None, *, on_cpu: bool) -> Policy:
-    """What to expect before anything is measured: on a GPU, contexts take turns, so work costs training half. Pure."""
-    return Policy(max_slowdown) if on_cpu else Policy(max_slowdown, prior_effect=0.7, prior_error=0.4)
+def policy_for(max_slowdown: float | None, *, on_cpu: bool, bursts: bool = False) -> Policy:
+    """What to expect before anything is measured. Pure.
+
+    On a GPU contexts take turns, so work costs training half of the time. On a CPU it costs more than that in bursts at
+    full weight (threads of one step wait for each other), and little in the idle class.
+    """
+    if on_cpu and not bursts:
+        return Policy(max_slowdown)
+    return Policy(max_slowdown, prior_effect=1.2 if on_cpu else 0.7, prior_error=0.6)
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,13 @@ class _Seen:
     step: Step
 
 
+class Share(Protocol):
+    """What can be changed about this process's share of the processor (process_priority.ProcessorShare)."""
+
+    def low(self) -> None: ...
+    def full(self) -> None: ...
+
+
 class Governor:
     """The worker's side: told when work begins and ends, asked between decode steps, says what it all cost."""
 
@@ -135,11 +151,13 @@ class Governor:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         read: Callable[[Path], Pace | None] = read_pace,
+        share: Share | None = None,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
         self._read = read
+        self._share = share
         self._paths: tuple[Path, ...] = ()
         self._activity = Activity()
         self._seen: deque[_Seen] = deque(maxlen=2 * KEPT_STEPS)
@@ -175,8 +193,8 @@ class Governor:
 
     def end(self) -> Sharing:
         """The evaluation is over: what it and the run so far cost the training beside them."""
-        now = self._clock()
-        self._activity.end(now)
+        self._activity.end(self._clock())
+        self._weigh(paid_for=False)
         self._look()
         during = [each.step for each in self._seen if each.ended >= self._evaluation_began]
         run = [each.step for each in self._seen]
@@ -186,11 +204,18 @@ class Governor:
         """Return when it is time to work; rests until then. ``check`` is called while resting and may raise."""
         while not should_work(self._view(), self._policy):
             self._switch(working=False)
+            self._weigh(paid_for=False)
             before = self._clock()
             self._sleep(REST_SECONDS)
             self.rested_seconds += self._clock() - before
             check()
         self._switch(working=True)
+        self._weigh(paid_for=self._training and self._policy.max_slowdown is not None)
+
+    def _weigh(self, *, paid_for: bool) -> None:
+        """Compete for the processor only in a burst that training's account pays for; else take what is left over."""
+        if self._share is not None:
+            self._share.full() if paid_for else self._share.low()
 
     def _view(self) -> View:
         now = self._clock()

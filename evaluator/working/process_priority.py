@@ -1,6 +1,9 @@
-"""Keeping a worker out of the way: it dies with its supervisor, and takes only the CPU time training leaves.
+"""How much of the processor a worker takes beside training, and that it dies with its supervisor.
 
-SCHED_IDLE costs training least; where the platform lacks it, the lowest nice value is the nearest equivalent.
+Linux shares the processor between sessions first (autogroup), and the worker has a session of its own: its weight is
+what counts, and may be changed at any time without privileges. It is low, except in the bursts that the governor pays
+for from what training may lose (docs/decisions/cpu-share.md). Where sessions have no weight (containers, other
+systems) the worker runs in the idle class, or at the lowest nice value, and stays there.
 """
 
 from __future__ import annotations
@@ -13,9 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-# About a twenty-fifth of a busy processor. At 10 a two-threaded training step took four times as long, because its
-# threads wait for each other; at 19 nothing landed before training ended (docs/decisions/cpu-share.md).
-SESSION_NICE = 14
+LOW_WEIGHT = 14  # as a nice value: about a twenty-fifth of a busy processor
+FULL_WEIGHT = 0
+
+SESSION_WEIGHT = Path("/proc/self/autogroup")
+SESSIONS_HAVE_WEIGHTS = Path("/proc/sys/kernel/sched_autogroup_enabled")
+OWN_GROUPS = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def die_with_parent(parent: int) -> None:
@@ -27,17 +34,53 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def yield_cpu() -> str:
-    """Run only when nobody else wants the CPU; returns what was done, in words.
+class ProcessorShare:
+    """This process's share of a busy processor: ``low`` or, where that can be changed, ``full``."""
 
-    Linux schedules each session as a group of its own (autogroup), and SCHED_IDLE counts only inside the group: a
-    worker in its own session would still get half of the machine. So the group is given a low weight, too.
-    """
-    done = _idle_class()
+    def __init__(self) -> None:
+        self._weight: int | None = None
+        self.words = f"a low session weight (nice {LOW_WEIGHT})"
+        if not (sessions_have_weights() and self._set(LOW_WEIGHT)):
+            self.words = _idle_class()
+
+    @property
+    def can_change(self) -> bool:
+        return self._weight is not None
+
+    def low(self) -> None:
+        """Leave the processor to whoever wants it."""
+        if self._weight not in (None, LOW_WEIGHT):
+            self._set(LOW_WEIGHT)
+
+    def full(self) -> None:
+        """Compete like any other process."""
+        if self._weight not in (None, FULL_WEIGHT):
+            self._set(FULL_WEIGHT)
+
+    def _set(self, weight: int) -> bool:
+        """The kernel takes ten changes a second; one that comes too soon is made at the next call."""
+        with suppress(OSError):
+            SESSION_WEIGHT.write_text(str(weight))
+            self._weight = weight
+            return True
+        return False
+
+
+def sessions_have_weights() -> bool:
+    """Whether session weights count for this process: they do not inside a group of the cpu controller."""
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(SESSION_NICE))
-        done += f", session weight of nice {SESSION_NICE}"
-    return done
+        return SESSIONS_HAVE_WEIGHTS.read_text().strip() == "1" and not _in_a_cpu_group(OWN_GROUPS.read_text())
+    return False
+
+
+def _in_a_cpu_group(own: str) -> bool:
+    for line in own.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "cpu" in controllers.split(",") and path != "/":
+            return True
+        if number == "0" and path != "/" and (GROUPS / path.lstrip("/") / "cpu.weight").exists():
+            return True
+    return False
 
 
 def _idle_class() -> str:

@@ -37,7 +37,7 @@ from evaluator.working.messages import (
     decode_command,
     encode,
 )
-from evaluator.working.process_priority import die_with_parent, yield_cpu
+from evaluator.working.process_priority import ProcessorShare, die_with_parent
 from evaluator.working.verify import verified_sources
 from shared.errors import (
     BaseModelError,
@@ -166,10 +166,13 @@ def main() -> None:
 
 def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event], None]) -> None:
     on_cpu = runs_on_cpu(start.settings.device)
-    governor = Governor(policy_for(start.max_slowdown, on_cpu=on_cpu))
+    share = ProcessorShare() if on_cpu else None
+    governor = Governor(
+        policy_for(start.max_slowdown, on_cpu=on_cpu, bursts=share is not None and share.can_change), share=share
+    )
     governor.start()
-    if on_cpu:
-        log.info("the evaluator's worker runs with %s: training has the CPU first", yield_cpu())
+    if share:
+        log.info("the evaluator's worker runs with %s: training has the CPU first", share.words)
     try:
         engine = create_engine(start.factory, start.settings)
     except SidestepError as error:

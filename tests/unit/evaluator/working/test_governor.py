@@ -66,8 +66,10 @@ def test_the_account_saves_up_and_pays() -> None:
     assert account([Step(1.0, 0.0)] * 100_000, 0.5, POLICY) == pytest.approx(0.02 * 900)  # not for ever
 
 
-def test_a_gpu_is_thought_to_be_shared_by_halves() -> None:
-    assert policy_for(0.02, on_cpu=False).prior_effect > policy_for(0.02, on_cpu=True).prior_effect
+def test_what_is_expected_before_anything_is_measured() -> None:
+    idle = policy_for(0.02, on_cpu=True)
+    gpu, bursts = policy_for(0.02, on_cpu=False), policy_for(0.02, on_cpu=True, bursts=True)
+    assert idle.prior_effect < gpu.prior_effect < bursts.prior_effect
 
 
 def test_activity_knows_the_part_of_a_step() -> None:
@@ -211,3 +213,49 @@ def test_a_check_can_end_a_rest() -> None:
         for _ in range(10_000):
             governor.between_steps(deadline)
             training.pass_time(0.05, working=True)
+
+
+class FakeShare:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def low(self) -> None:
+        self.log.append("low")
+
+    def full(self) -> None:
+        self.log.append("full")
+
+
+@pytest.mark.parametrize(
+    ("max_slowdown", "training", "expected"),
+    [(0.02, True, "full"), (None, True, "low"), (0.02, False, "low")],
+)
+def test_full_weight_only_in_a_burst_that_training_pays_for(
+    max_slowdown: float | None, training: bool, expected: str
+) -> None:
+    simulated, share = SimulatedTraining(seconds=0.8, cost=1.0), FakeShare()
+    governor = Governor(
+        Policy(max_slowdown), clock=lambda: simulated.now, share=share,
+        sleep=lambda seconds: simulated.pass_time(seconds, working=False),
+        read=simulated.pace if training else lambda path: None,
+    )  # fmt: skip
+    simulated.pass_time(400, working=False)
+    governor.begin((Path("pace"),))
+    governor.between_steps()
+    assert share.log[-1] == expected
+    governor.end()
+    assert share.log[-1] == "low"
+
+
+def test_a_rest_gives_the_weight_back() -> None:
+    simulated, share = SimulatedTraining(seconds=0.8, cost=1.0), FakeShare()
+    governor = Governor(
+        Policy(0.02), clock=lambda: simulated.now, read=simulated.pace, share=share,
+        sleep=lambda seconds: simulated.pass_time(seconds, working=False),
+    )  # fmt: skip
+    simulated.pass_time(400, working=False)
+    governor.begin((Path("pace"),))
+    while governor.rested_seconds == 0:
+        governor.between_steps()
+        simulated.pass_time(0.05, working=True)
+    assert "low" in share.log and share.log[0] == share.log[-1] == "full"

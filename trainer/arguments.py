@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate.utils import DynamoBackend
 from transformers import Trainer, TrainingArguments, get_scheduler
 from trl import DPOConfig, SFTConfig
 
@@ -30,6 +31,8 @@ def training_arguments(config: TrainingConfig, plan: DevicePlan, folder: ModelFo
         arguments = _for_method(config, plan, options)
         Trainer.get_optimizer_cls_and_kwargs(arguments)
         _try_schedule(arguments)
+        if arguments.torch_compile:
+            DynamoBackend(str(arguments.torch_compile_backend).upper())
     except (ValueError, TypeError, KeyError, ImportError) as error:
         raise ConfigError(f"an option of the training is refused: {_first_line(error)}") from error
     return arguments

@@ -66,6 +66,11 @@ def _check_adapter(config: TrainingConfig, where: str) -> None:
             f"{where}: feedforward_modules names {', '.join(stray)}, which target_modules does not",
             hint="name it in both",
         )
+    if kind == "lokr" and config.quantization == "int4":
+        raise ConfigError(
+            f"{where}: adapter_type lokr and quantization int4 exclude each other",
+            hint="PEFT's LoKr cannot read 4-bit weights: set quantization to int8 or none, or train lora or dora",
+        )
     if kind == "full" and config.quantization != "none":
         raise ConfigError(
             f"{where}: quantization {config.quantization} and adapter_type full exclude each other",

@@ -155,14 +155,20 @@ def _optimizer(config: TrainingConfig, facts: DeviceFacts, notes: list[str]) -> 
 
 
 def _quantization(config: TrainingConfig, facts: DeviceFacts, notes: list[str], dtype: str) -> Quantization:
-    if config.quantization == "none" or facts.has_bitsandbytes:
-        return config.quantization
+    wanted = config.quantization
+    reason, remedy = "", ""
+    if not facts.has_bitsandbytes:
+        reason, remedy = "bitsandbytes is not installed", "pip install bitsandbytes"
+    elif (config.adapter_type, wanted, facts.is_cuda) == ("dora", "int8", False):
+        reason, remedy = "PEFT's DoRA loses the scales of 8-bit weights on processors", "set quantization to int4"
+    if wanted == "none" or not reason:
+        return wanted
     if not config.allow_unquantized:
         raise UnsupportedOnDevice(
-            f"quantization {config.quantization} is not possible on this machine: bitsandbytes is not installed",
-            hint=f"pip install bitsandbytes; or --allow-unquantized trains in {dtype} instead, with other results",
+            f"quantization {wanted} is not possible on this machine: {reason}",
+            hint=f"{remedy}; or --allow-unquantized trains in {dtype} instead, with other results",
         )
-    notes.append(f"quantization {config.quantization} is replaced by {dtype} weights (--allow-unquantized)")
+    notes.append(f"quantization {wanted} is replaced by {dtype} weights (--allow-unquantized)")
     return "none"
 
 

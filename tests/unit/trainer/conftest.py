@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
+import trainer.trainer
 from tests.fakes.tiny_model import build_tiny_model
+from trainer import objectives
+from trainer.config import TrainingConfig
+from trainer.config_reading import from_host
 
 ROWS = [
     {"text": f"<|system|>\nAnswer.\n<|end|>\n<|user|>\nquestion {n}\n<|end|>\n<|assistant|>\nanswer {n}\n<|end|>"}
@@ -46,3 +50,34 @@ def host_config(tmp_path: Path, tiny_model: Path) -> Callable[..., dict[str, Any
         }  # fmt: skip
 
     return build
+
+
+@pytest.fixture
+def trained(
+    host_config: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[TrainingConfig, Any]]:
+    """Runs a whole training and gives the configuration and the Trainer that did it; ``top`` changes other blocks."""
+    made: list[Any] = []
+    build = objectives.build_trainer
+
+    def remember(*args: Any) -> Any:
+        made.append(build(*args))
+        return made[-1]
+
+    monkeypatch.setattr(trainer.trainer, "build_trainer", remember)
+    # transformers leaves the compiler's settings in the environment, for all who come after.
+    for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_DYNAMO_MODE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+    def run(top: dict[str, Any] | None = None, **training: Any) -> tuple[TrainingConfig, Any]:
+        config = from_host({**host_config(**{"max_steps": 2, "save_strategy": "no", **training}), **(top or {})})
+        trainer.trainer.train(config)
+        return config, made[-1]
+
+    return run
+
+
+def history(done: Any, name: str) -> list[float]:
+    """What a Trainer logged under ``name``, in order."""
+    return [row[name] for row in done.state.log_history if name in row]

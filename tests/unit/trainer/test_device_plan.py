@@ -101,6 +101,10 @@ def test_quantization_is_never_dropped_in_silence(host_config: Callable[..., dic
         plan_device(from_host(document), FAST_CPU)
     assert plan_device(from_host(document), GPU).quantization == "int4"
     assert plan_device(from_host(document), WHOLE_CPU).quantization == "int4"
+    dora = {**host_config(adapter_type="dora"), "quantization": "int8"}
+    with pytest.raises(UnsupportedOnDevice, match="set quantization to int4"):
+        plan_device(from_host(dora), WHOLE_CPU)
+    assert plan_device(from_host(dora), GPU).quantization == "int8"
     document["training"]["allow_unquantized"] = True
     plan = plan_device(from_host(document), FAST_CPU)
     assert plan.quantization == "none"

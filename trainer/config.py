@@ -188,6 +188,9 @@ class TrainingConfig:
     """When the validation loss is computed."""
     eval_steps: int | None = None
     """Steps between validations; default: save_steps."""
+    follow_advice: Literal["no", "keep", "stop"] = "no"
+    """What the evaluator's advice does, where there is any: `keep` spares the checkpoint that it found best from
+    save_total_limit, `stop` also ends training when it suggests so. Training never waits for it."""
     load_best_model_at_end: bool = False
     """Finish with the checkpoint of the best metric instead of the last one."""
     metric_for_best_model: str | None = None

@@ -19,6 +19,7 @@ from shared.errors import SidestepError
 from shared.layout import ModelFolder, WeightsFolder
 from shared.logs import get_logger
 from trainer.adapter_setup import adapter_config
+from trainer.advice import FollowAdvice
 from trainer.arguments import checkpointing, training_arguments
 from trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
 from trainer.config import TrainingConfig
@@ -103,6 +104,8 @@ def _run(
     arguments = training_arguments(config, plan, folder)
     stop = StopOnSignal()
     callbacks = [stop, LogProgress(), MemoryCleanup(), OverfittingMonitor(), *_compilation(config, plan)]
+    if config.follow_advice != "no":
+        callbacks.append(FollowAdvice(stop=config.follow_advice == "stop"))
     trainer = build_trainer(subject, arguments, data, [*callbacks, _publisher(config, plan, subject.model)])
     _say_what_is_trained(trainer)
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)

@@ -56,6 +56,8 @@ class ModelAdvice(Document):
     expert_version: str
     newest_checkpoint: str
     newest_step: int
+    newest_run_id: str
+    """The training that published the newest checkpoint: whose training this advice is about."""
     evaluated_checkpoints: int
     best: BestCheckpoint
     as_good_as_best: tuple[str, ...]
@@ -89,6 +91,7 @@ def _advice(line: Sequence[Report]) -> ModelAdvice:
         expert_version=newest.expert_version,
         newest_checkpoint=newest.checkpoint,
         newest_step=_step(newest),
+        newest_run_id=newest.training.run_id,
         evaluated_checkpoints=len(line),
         best=_best(best),
         as_good_as_best=tuple(each.checkpoint for each in line if not _is_worse(best, each, len(line) - 1)),

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from shared.errors import ConfigError
+from trainer.data.options import check_data_options
 
 if TYPE_CHECKING:
     from trainer.config import TrainingConfig
@@ -34,16 +35,7 @@ def check_consistency(config: TrainingConfig, where: str) -> None:
     _check_saving(config, where)
     if config.fp16 and config.bf16:
         raise ConfigError(f"{where}: fp16 and bf16 are both true", hint="choose one")
-    if config.group_by_length and config.streaming:
-        raise ConfigError(
-            f"{where}: group_by_length and streaming are both true",
-            hint="a stream's rows are not known beforehand, so they cannot be sorted by length: choose one",
-        )
-    for name, given in _not_available(config).items():
-        if given:
-            raise ConfigError(
-                f"{where}: {name} is not available in this version", hint="remove it from the configuration"
-            )
+    check_data_options(config, where)
 
 
 def _check_adapter(config: TrainingConfig, where: str) -> None:
@@ -141,13 +133,3 @@ def _check_saving(config: TrainingConfig, where: str) -> None:
             f"{config.save_strategy} and evaluation_strategy {config.evaluation_strategy}",
             hint="set both to steps, or both to epoch",
         )
-
-
-def _not_available(config: TrainingConfig) -> dict[str, bool]:
-    """Fields of the contract that are refused rather than read and dropped."""
-    return {
-        'dataset_type "multi_task"': config.dataset_type == "multi_task" or bool(config.multi_task_config),
-        "streaming": config.streaming or bool(config.max_in_memory_samples),
-        "use_pretokenized": config.use_pretokenized,
-        "pretokenized_cache": bool(config.pretokenized_cache),
-    }

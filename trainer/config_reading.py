@@ -21,6 +21,7 @@ from shared.layout import ExpertFolder
 from shared.logs import get_logger
 from shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
 from trainer.config import FIELD_NAMES, SoftPrompt, TrainingConfig, build_config
+from trainer.data.places import resolve_data_paths
 
 log = get_logger("trainer")
 
@@ -71,9 +72,9 @@ def from_expert(expert: ExpertFolder) -> TrainingConfig:
     if values.get("soft_prompts"):
         values["soft_prompts"] = _soft_prompts(values["soft_prompts"], str(manifest.path))
         values.setdefault("adapter_type", "prompt_tuning")
-    for name in ("dataset_path", "validation_path", "test_path"):
-        values[name] = _relative_to(expert.root, values.get(name))
-    return build_config(_with_expert(values, manifest), str(manifest.path))
+    for name in ("field_mapping", "text_field"):  # seen beside the two blocks, too
+        values.setdefault(name, manifest.training.get(name))
+    return build_config(_with_expert(resolve_data_paths(values, expert.root), manifest), str(manifest.path))
 
 
 def from_host(document: dict[str, Any], where: str = "the host's configuration") -> TrainingConfig:
@@ -94,6 +95,8 @@ def from_host(document: dict[str, Any], where: str = "the host's configuration")
     if values.get("quantization") is None:
         raise ConfigError(f"{where}: the field 'quantization' is missing", hint="int4, int8 or none")
     manifest = _manifest_of(Path(str(values["output_dir"])))
+    if manifest and values.get("multi_task_config"):  # the host makes dataset_path absolute, but not the tasks' files
+        values = resolve_data_paths(values, manifest.path.parent)
     return build_config(_with_expert(values, manifest), where)
 
 
@@ -106,11 +109,12 @@ def _flatten(training: Any, dataset: Any, where: str) -> dict[str, Any]:
     values |= _decode_json_text(training, where)
     unknown = set(training) - set(FIELD_NAMES) - set(_JSON_TEXT)
     if dataset.get("type") == "multi_task":
-        values["multi_task_config"] = dataset
-        dataset = {"type": "multi_task"}
+        values["multi_task_config"] = {key: dataset[key] for key in ("tasks", "validation") if key in dataset}
+        dataset = {key: value for key, value in dataset.items() if key not in ("tasks", "validation")}
+        values.setdefault("dataset_path", dataset.get("path") or "")
     for key, value in dataset.items():
         name: str | None = key if key in _DATASET_FIELDS else _DATASET_KEYS.get(key)
-        if value is not None and name and isinstance(value, (str, bool, int, dict)):
+        if value is not None and name:
             values[name] = value
         elif key not in _DATASET_FIELDS and key not in _DATASET_KEYS:
             unknown.add(key)
@@ -175,15 +179,6 @@ def _manifest_of(output_dir: Path) -> Manifest | None:
             except ManifestError as error:
                 log.warning("name and version are unknown: %s", error)
     return None
-
-
-def _relative_to(folder: Path, value: str | None) -> str | None:
-    """A path of the manifest as seen from its folder; hub ids and absolute paths stay as they are."""
-    if not value or Path(value).is_absolute():
-        return value
-    inside = folder / value
-    looks_local = inside.exists() or Path(value).suffix in {".json", ".jsonl", ".csv", ".parquet", ".txt"}
-    return str(inside) if looks_local else value
 
 
 def _first(value: Any) -> dict[str, Any]:

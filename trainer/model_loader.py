@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from shared.chat_templates import template_named
 from shared.errors import BaseModelError, ConfigError
 from shared.layout import last_path_part
 from shared.manifest import BASE_MODEL_VARIABLE
@@ -27,9 +28,9 @@ from trainer.device_plan import DevicePlan
 def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Base model and tokenizer. Raises BaseModelError when the model is not where the configuration says."""
     location = locate_base_model(config)
+    tokenizer = load_tokenizer(config)
     options: dict[str, Any] = {"trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, **options)
         model = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=getattr(torch, plan.dtype),
@@ -45,7 +46,21 @@ def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTraine
             f"the base model {location} cannot be loaded: {reason}",
             hint="it must be a transformers model in safetensors",
         ) from error
-    return model, with_padding(tokenizer)
+    return model, tokenizer
+
+
+def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
+    """The base model's tokenizer, with a chat template: its own, else the one named. Raises BaseModelError."""
+    location = locate_base_model(config)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseModelError(f"the tokenizer of {location} cannot be loaded: {reason}") from error
+    with_padding(tokenizer)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = template_named(config.prompt_template or "chatml")
+    return tokenizer
 
 
 def with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -14,7 +14,6 @@ import transformers
 from peft import prepare_model_for_kbit_training
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-from shared.chat_templates import template_named
 from shared.errors import SidestepError
 from shared.layout import ModelFolder, WeightsFolder
 from shared.logs import get_logger
@@ -25,7 +24,7 @@ from trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, Over
 from trainer.config import TrainingConfig
 from trainer.dataset_loader import TrainingData, load_training_data
 from trainer.device_plan import DevicePlan, find_device, plan_device
-from trainer.model_loader import checkpoint_attention_blocks, load_base_model, locate_base_model
+from trainer.model_loader import checkpoint_attention_blocks, load_base_model, load_tokenizer, locate_base_model
 from trainer.objectives import Subject, build_trainer
 from trainer.publisher import PublishCheckpoint, RunDescription
 from trainer.resume import resume_from
@@ -61,12 +60,14 @@ def train(config: TrainingConfig) -> TrainingResult:
         log.warning("%s", line)
     log.info("training on %s with %s weights", plan.device, plan.dtype)
     locate_base_model(config)  # before the data: a wrong path should be said at once
-    data = load_training_data(config)
-    model, tokenizer = load_with_unsloth(config, plan) if plan.unsloth else load_base_model(config, plan)
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = template_named(config.prompt_template or "chatml")
+    tokenizer = load_tokenizer(config)
+    data = load_training_data(config, tokenizer)
+    if data.steps:
+        config = replace(config, max_steps=data.steps)
+    model, own_tokenizer = load_with_unsloth(config, plan) if plan.unsloth else load_base_model(config, plan)
+    own_tokenizer.chat_template = tokenizer.chat_template
     folder = WeightsFolder(config.output_dir).model(config.base_model_name)
-    return _run(config, plan, folder, _subject(config, plan, model, tokenizer), data)
+    return _run(config, plan, folder, _subject(config, plan, model, own_tokenizer), data)
 
 
 def _quieten_libraries() -> None:

@@ -6,6 +6,7 @@ Documents on disk are left as they are; what follows from the cases (rates, inte
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -80,10 +81,11 @@ def _from_legacy(document: dict[str, Any]) -> dict[str, Any]:
 
 def _legacy_case(case: dict[str, Any]) -> dict[str, Any]:
     identifier = str(case.get("id") or case.get("name") or "")
+    score = case.get("score")
     return {
         "output": "",
-        "score": None,
         **{key: value for key, value in case.items() if value is not None},
+        "score": score if isinstance(score, (int, float)) and math.isfinite(score) else None,
         "id": identifier,
         "name": str(case.get("name") or identifier),
     }

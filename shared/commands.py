@@ -1,6 +1,6 @@
 """Running a command line program: one line per error of the user's, the documented exit codes, no traceback.
 
-Exit codes: 0 success, 1 failure, 2 usage, 3 regression found (with --fail-on-regression).
+Exit codes: 0 success, 1 failure, 2 usage, 3 regression found or refused by a gate (only when asked for).
 """
 
 from __future__ import annotations

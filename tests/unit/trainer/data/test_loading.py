@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from tests.unit.trainer.conftest import ROWS, write_rows
 from trainer.adapter_setup import adapter_config
 from trainer.arguments import training_arguments
 from trainer.config import TrainingConfig
-from trainer.config_reading import from_host
 from trainer.data.tokens import IGNORED
 from trainer.dataset_loader import TrainingData, load_training_data
 from trainer.device_plan import DeviceFacts, plan_device
@@ -27,16 +25,6 @@ from trainer.model_loader import load_base_model, load_tokenizer
 
 USER = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}
-
-
-@pytest.fixture
-def config(host_config: Callable[..., dict[str, Any]]) -> TrainingConfig:
-    return from_host(host_config())
-
-
-@pytest.fixture(autouse=True)
-def _logs_reach_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("sidestep"), "propagate", True)
 
 
 def load(config: TrainingConfig, rows: list[Any] | None = None, **changes: Any) -> TrainingData:

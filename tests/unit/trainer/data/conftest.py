@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trainer.config import TrainingConfig
+from trainer.config_reading import from_host
+
+
+@pytest.fixture
+def config(host_config: Callable[..., dict[str, Any]]) -> TrainingConfig:
+    return from_host(host_config())
+
+
+@pytest.fixture(autouse=True)
+def _logs_reach_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("sidestep"), "propagate", True)

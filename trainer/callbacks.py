@@ -6,10 +6,11 @@ import gc
 import signal
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from shared.logs import get_logger
 
@@ -103,6 +104,29 @@ class DelayCompilation(TrainerCallback):
         torch.compiler.set_stance("default")
 
 
+class DeviceMemory(Protocol):
+    """The memory of the device that a training runs on."""
+
+    def free_and_total(self) -> tuple[int, int]:
+        """Bytes that are free now, and that there are, whoever uses them."""
+        ...
+
+    def release(self) -> None:
+        """Give back what nothing refers to any more."""
+        ...
+
+
+class CudaMemory:
+    """The current CUDA device."""
+
+    def free_and_total(self) -> tuple[int, int]:
+        return torch.cuda.mem_get_info()
+
+    def release(self) -> None:
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 class MemoryCleanup(TrainerCallback):
     """Frees cached GPU memory above 80 % use (at most once per 10 steps) and every 50 steps."""
 
@@ -111,20 +135,21 @@ class MemoryCleanup(TrainerCallback):
     REGULARLY_EVERY = 50
     WORTH_A_LINE = 100 * MEBIBYTE
 
-    def __init__(self) -> None:
+    def __init__(self, memory: DeviceMemory | None = None) -> None:
+        """``memory`` defaults to the CUDA device; without one there is nothing to do."""
+        self._memory = memory or (CudaMemory() if torch.cuda.is_available() else None)
         self._last = -self.AT_MOST_EVERY
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        if not torch.cuda.is_available():
+        if self._memory is None:
             return
-        free, total = torch.cuda.mem_get_info()
+        free, total = self._memory.free_and_total()
         if self.is_due(state.global_step, 1 - free / total):
             self._last = state.global_step
-            gc.collect()
-            torch.cuda.empty_cache()
-            freed = torch.cuda.mem_get_info()[0] - free
+            self._memory.release()
+            freed = self._memory.free_and_total()[0] - free
             if freed > self.WORTH_A_LINE:
-                log.info("freed %d MiB of GPU memory", freed // MEBIBYTE)
+                log.info("freed %d MiB of GPU memory at step %d", freed // MEBIBYTE, state.global_step)
 
     def is_due(self, step: int, share_used: float) -> bool:
         """Whether to clean up after this step."""
@@ -133,17 +158,27 @@ class MemoryCleanup(TrainerCallback):
         return share_used > self.FULL_SHARE and step - self._last >= self.AT_MOST_EVERY
 
 
-class OverfittingMonitor(TrainerCallback):
+class OverfittingMonitor(TrainerCallback, ExportableState):
     """Halves the learning rate once, when train loss < 0.3 and validation loss > 1.2 x train loss.
 
-    The scheduler's base rates are halved with it: a scheduler recomputes the rate from them at the next step.
+    What the scheduler computes later rates from is halved with it, else the next step would undo it. That it has
+    happened is part of each checkpoint, so that a resumed training does not halve a second time.
     """
 
     LOW_TRAIN_LOSS = 0.3
     WORSE_BY = 1.2
 
-    def __init__(self) -> None:
-        self._halved = False
+    def __init__(self, halved: bool = False) -> None:
+        self._halved = halved
+
+    def state(self) -> dict[str, Any]:
+        """What transformers keeps in trainer_state.json."""
+        return {"args": {"halved": self._halved}, "attributes": {}}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        kept = (state.stateful_callbacks or {}).get(type(self).__name__)
+        if isinstance(kept, dict) and state.global_step > 0:
+            self._halved = bool(kept.get("args", {}).get("halved"))
 
     def on_evaluate(
         self,
@@ -168,13 +203,18 @@ class OverfittingMonitor(TrainerCallback):
             )
 
 
+# Where torch's and transformers' schedulers keep the rates that they start from, are bound by, or have set.
+_RATES_OF_SCHEDULERS = ("base_lrs", "_last_lr", "_init_lrs", "min_lrs", "max_lrs")
+
+
 def halve_learning_rate(optimizer: Any, scheduler: Any) -> None:
-    """Halve every rate that the next step could start from."""
+    """Halve every rate that a later step could start from."""
     inner = getattr(scheduler, "scheduler", scheduler)  # accelerate wraps it
     for group in optimizer.param_groups:
         for key in ("lr", "initial_lr"):
-            if key in group:
+            if group.get(key) is not None:  # optimizers that find their rate themselves have none
                 group[key] = group[key] / 2
-    for name in ("base_lrs", "_last_lr"):
-        if hasattr(inner, name):
-            setattr(inner, name, [rate / 2 for rate in getattr(inner, name)])
+    for name in _RATES_OF_SCHEDULERS:
+        rates = getattr(inner, name, None)
+        if isinstance(rates, list):
+            setattr(inner, name, [rate / 2 for rate in rates])

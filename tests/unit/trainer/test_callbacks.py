@@ -26,7 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "cosine_with_restarts": {"num_cycles": 2},
     "polynomial": {"lr_end": 0.001},
     "reduce_lr_on_plateau": {"patience": 0, "factor": 0.8, "min_lr": 0.075},
-    "greedy": {"patience": 0, "min_lr": 0.085, "max_lr": 0.2, "reset_start": 1},
+    "greedy": {"patience": 0, "factor": 0.9, "min_lr": 0.095, "max_lr": 0.105, "reset_start": 1},
 }
 
 
@@ -65,9 +65,10 @@ def rates(
     )  # fmt: skip
     rows = [{"x": torch.ones(1), "labels": torch.ones(1)}] * STEPS
     seen = Rates()
-    Trainer(
+    trainer = Trainer(
         model or Learner(), arguments, train_dataset=rows, eval_dataset=rows[:1], callbacks=[*callbacks, seen]
-    ).train(resume_from_checkpoint=resume)
+    )
+    trainer.train(resume_from_checkpoint=resume)
     return seen.seen
 
 

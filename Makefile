@@ -45,11 +45,12 @@ format: $(INSTALLED) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## every benchmark, one after the other
-	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: setup ## every benchmark on this CPU, as Markdown tables (BENCH="--quick" for short ones)
+	$(BIN)/python -m benchmarks $(BENCH)
 
-gpu-check: setup ## the tests that need a CUDA device
-	$(BIN)/python -m pytest -m gpu
+gpu-check: setup ## tests and benchmark that need a CUDA device (GPU_CHECK=--dry-run: only the program, on a CPU)
+	$(if $(filter --dry-run,$(GPU_CHECK)),,$(BIN)/python -m pytest -m gpu tests/gpu)
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_CHECK)
 
 compose-check: setup ## build the image and run both services in containers, on CPU
 	tests/compose/check.sh

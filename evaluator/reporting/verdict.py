@@ -63,7 +63,8 @@ class Judgement:
 
 def basis_of(pairs: Sequence[Pair], family: Family, noise: Noise) -> str:
     """Names everything that a judgement follows from, so that one that is known need not be worked out again."""
-    content = [STATISTICS_VERSION, family.model_dump(), astuple(noise), [astuple(pair) for pair in pairs]]
+    # dataclasses.astuple copies deeply: over hundreds of checkpoints that was most of a commit.
+    content = [STATISTICS_VERSION, family.model_dump(), astuple(noise), [tuple(vars(pair).values()) for pair in pairs]]
     return hashlib.sha256(to_json_line(content)).hexdigest()[:32]
 
 

@@ -30,6 +30,7 @@ from evaluator.working.presence import FRESH_SECONDS
 from evaluator.working.settings import EvaluatorSettings
 from evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
 from shared.commands import EXIT_FAILURE, run_app
+from shared.live import is_wanted, live_view
 from shared.logs import configure_logging
 
 app = typer.Typer(
@@ -274,7 +275,8 @@ def _supervise(
     for number in before:
         signal.signal(number, on_signal)
     try:
-        return supervisor.run(until)
+        with live_view(settings.place, wanted=is_wanted(json_lines=settings.log_json)):
+            return supervisor.run(until)
     finally:
         restore()
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import socket
 import sys
 from dataclasses import asdict
@@ -155,5 +156,5 @@ def print_health(reports: ReportsFolder, max_age: float) -> bool:
 
 
 def _console() -> Console:
-    """Standard output, wide enough for the tables where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """Standard output, wide enough for the tables where it is no terminal and nobody says how wide it is."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 from shared.logs import get_logger
 
@@ -57,19 +58,28 @@ class CoLaunch:
         trainer_command: Sequence[str],
         evaluator_command: Sequence[str],
         anything_published: Callable[[], bool] = lambda: True,
+        outputs: tuple[IO[bytes], IO[bytes]] | None = None,
     ) -> None:
+        """``outputs``: files to which trainer and evaluator write instead of our own output."""
         self._trainer_command = trainer_command
         self._evaluator_command = evaluator_command
         self._anything_published = anything_published
+        self._outputs = outputs or (None, None)
         self._stop = _Stop()
 
     def run(self) -> Ended:
         """Start both, wait for both, report what happened to each."""
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            evaluator = subprocess.Popen(self._evaluator_command, stdin=subprocess.PIPE, start_new_session=True)
+            trainer_output, evaluator_output = self._outputs
+            evaluator = subprocess.Popen(
+                self._evaluator_command, stdin=subprocess.PIPE, start_new_session=True,
+                stdout=evaluator_output, stderr=evaluator_output,
+            )  # fmt: skip
             try:
-                trainer = subprocess.Popen(self._trainer_command, start_new_session=True)
+                trainer = subprocess.Popen(
+                    self._trainer_command, start_new_session=True, stdout=trainer_output, stderr=trainer_output
+                )
             except BaseException:
                 evaluator.kill()
                 raise

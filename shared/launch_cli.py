@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import IO, Annotated
 
 import typer
 
 from shared.commands import EXIT_USAGE, run_app
 from shared.launch import CoLaunch, python_command
 from shared.layout import ExpertFolder
+from shared.live import is_wanted, live_view
 from shared.logs import configure_logging, get_logger
 from shared.manifest import expert_manifest
 from shared.place import find_place, holds_checkpoints
@@ -66,13 +71,29 @@ def up(
         *_option("--max-slowdown", max_slowdown),
         *(["--fail-on-regression"] if fail_on_regression else []),
     ]
-    models = find_place(expert, weights=output_dir).model_folders
-    ended = CoLaunch(
-        python_command("trainer", *trainer),
-        python_command("evaluator", *evaluator),
-        anything_published=lambda: any(holds_checkpoints(model.root) for model in models()),
-    ).run()
+    place = find_place(expert, weights=output_dir)
+    with ExitStack() as stack:
+        wanted = is_wanted(json_lines=log_json)
+        outputs = _outputs(stack) if wanted else None
+        launch = CoLaunch(
+            python_command("trainer", *trainer),
+            python_command("evaluator", *evaluator),
+            anything_published=lambda: any(holds_checkpoints(model.root) for model in place.model_folders()),
+            outputs=outputs,
+        )
+        stack.enter_context(live_view(place, wanted=wanted, outputs=outputs or ()))
+        ended = launch.run()
     raise typer.Exit(EXIT_USAGE if ended.trainer == EXIT_USAGE else ended.exit_code)
+
+
+def _outputs(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Two files without names for what both processes print: unlike a pipe, a file never fails its writer.
+
+    Their lines are shown above the live view; should this process be killed, training goes on undisturbed.
+    """
+    os.environ.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    return stack.enter_context(TemporaryFile("a+b")), stack.enter_context(TemporaryFile("a+b"))
 
 
 def _option(name: str, value: object) -> list[str]:

@@ -43,6 +43,8 @@ class Pace(BaseModel):
     written_at: float
     training: bool
     steps: tuple[tuple[float, float], ...] = Field(default=(), max_length=4 * KEPT_STEPS)
+    step: int | None = None  # the last one, as the training counts, and how many there will be: for people
+    max_steps: int | None = None
 
     def is_running(self, now: float) -> bool:
         """Whether this training goes on beside us. ``now`` is of the monotonic clock."""
@@ -86,13 +88,15 @@ class PaceFile:
         self._clock = clock
         self._steps: deque[tuple[float, float]] = deque(maxlen=KEPT_STEPS)
         self._since = clock()
+        self._count: tuple[int | None, int | None] = None, None
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, name="training-pace", daemon=True)
         self._thread.start()
 
-    def step_ended(self) -> None:
+    def step_ended(self, step: int | None = None, max_steps: int | None = None) -> None:
         """Note a step, on the training thread."""
+        self._count = step, max_steps
         now = self._clock()
         self._steps.append((self._since, now))
         self._since = now
@@ -126,6 +130,8 @@ class PaceFile:
             "written_at": self._clock(),
             "training": not self._closing.is_set(),
             "steps": list(self._steps),
+            "step": self._count[0],
+            "max_steps": self._count[1],
         }
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
         with suppress(OSError):

@@ -150,7 +150,7 @@ class PublishCheckpoint(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._pace_file:
-            self._pace_file.step_ended()
+            self._pace_file.step_ended(state.global_step, state.max_steps)
         if control.should_save:
             self._before_save(args, state)
 

@@ -102,14 +102,22 @@ def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Lin
     newest_last = sorted(groups.items(), key=lambda item: max(each.report.timing.finished_at for each in item[1]))
     lines = []
     for (version, model), members in newest_last:
-        base = [each for each in bases if each.report.identity.model_folder == model and not each.archived]
-        ordered = [*base, *sorted(members, key=lambda each: (_step(each.report), each.report.timing.finished_at))]
+        ordered = [
+            *_base_of(model, bases),
+            *sorted(members, key=lambda each: (_step(each.report), each.report.timing.finished_at)),
+        ]
         lines.append(
             Line(
                 version, model, tuple(_point(each, case) for each in ordered), unstable_cases(e.report for e in ordered)
             )
         )
     return lines
+
+
+def _base_of(model: str, bases: Sequence[Stored]) -> list[Stored]:
+    """The base model's report, by the name of its folder; whichever there is, where it was called otherwise."""
+    current = [each for each in bases if not each.archived]
+    return [each for each in current if each.report.identity.model_folder == model] or current[-1:]
 
 
 def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:

@@ -7,7 +7,7 @@ three failed attempts -> error          no files left, no test cases -> skipped
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evaluator.engine.protocol import EngineInfo
@@ -42,7 +42,7 @@ class Ending:
     sharing: Sharing = field(default_factory=Sharing)
 
 
-OnProgress = Callable[[Task, int, int], None]  # task, cases done, cases in all
+OnProgress = Callable[[Task, Mapping[str, CaseResult], int], None]  # task, finished cases, cases in all
 
 
 class Evaluation:
@@ -91,14 +91,14 @@ class Evaluation:
     def _work(self, task: Task, suite: Suite, attempt: Attempt) -> Finished | Failed:
         if attempt.finished:
             log.info("%s: %d finished cases are kept", task.identity.label, len(attempt.finished))
-        self._on_progress(task, len(attempt.finished), len(suite.cases))
+        self._on_progress(task, attempt.finished, len(suite.cases))
 
         def on_case(done: CaseDone) -> None:
             attempt.add(done.result)
-            self._on_progress(task, len(attempt.finished), len(suite.cases))
+            self._on_progress(task, attempt.finished, len(suite.cases))
 
         def on_progress(progress: Progress) -> None:
-            self._on_progress(task, len(attempt.finished), len(suite.cases))
+            self._on_progress(task, attempt.finished, len(suite.cases))
 
         return self._worker.run(self._assignment(task, suite, attempt), on_case, on_progress)
 

@@ -1,8 +1,4 @@
-"""What a running evaluator says about itself, for people (`status`) and for health checks (`health`).
-
-Each evaluator keeps one small file in the reports folder up to date and removes it at its end. Nothing is decided
-by these files: work is found by scanning, and claims are locks.
-"""
+"""The evaluator's side of shared.presence: keeps this process's own file up to date and removes it at the end."""
 
 from __future__ import annotations
 
@@ -12,38 +8,17 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from shared.durable import read_bounded, to_json
-from shared.layout import MAX_MARKER_BYTES, ReportsFolder
+from shared.durable import to_json
+from shared.layout import ReportsFolder
+from shared.presence import FRESH_SECONDS as FRESH_SECONDS
+from shared.presence import Presence as Presence
+from shared.presence import evaluators_present as evaluators_present
+from shared.presence import presence_folder
 
 REFRESH_SECONDS = 5.0
-FRESH_SECONDS = 60.0  # older than this, an evaluator is taken for gone
-
-
-@dataclass(frozen=True)
-class Presence:
-    """State of one evaluator: ``waiting``, ``starting`` or ``evaluating``. Times in seconds since the epoch."""
-
-    host: str
-    pid: int
-    started_at: float
-    updated_at: float
-    state: str = "waiting"
-    checkpoint: str | None = None
-    cases_done: int = 0
-    cases: int = 0
-    pending: int = 0
-
-
-_presence: TypeAdapter[Presence] = TypeAdapter(Presence)
-
-
-def presence_folder(reports: ReportsFolder) -> Path:
-    return reports.root / ".evaluators"
 
 
 class PresenceFile:
@@ -81,14 +56,3 @@ def _forget_the_dead(folder: Path, host: str) -> None:
         if process.isdecimal() and not Path(f"/proc/{process}").exists():
             with suppress(OSError):
                 path.unlink()
-
-
-def evaluators_present(reports: ReportsFolder, *, max_age: float = FRESH_SECONDS) -> list[Presence]:
-    """Every evaluator that was alive within ``max_age`` seconds, as it described itself."""
-    found = []
-    for path in sorted(presence_folder(reports).glob("*.json")):
-        with suppress(OSError, ValidationError):
-            present = _presence.validate_json(read_bounded(path, MAX_MARKER_BYTES))
-            if time.time() - present.updated_at <= max_age:
-                found.append(present)
-    return found

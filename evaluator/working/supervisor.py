@@ -6,12 +6,12 @@ One round looks at everything anew, so nothing has to be remembered between roun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
 from evaluator.reporting.store import list_outcomes, sweep_staging
-from evaluator.results import Identity, Outcome
+from evaluator.results import CaseResult, CaseStatus, Identity, Outcome
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import load_suite
 from evaluator.watching.claim import claimed
@@ -250,10 +250,19 @@ class Supervisor:
     def _is_deferred(self, key: str) -> bool:
         return time.monotonic() < self._not_before.get(key, 0.0)
 
-    def _on_progress(self, task: Task, done: int, cases: int) -> None:
-        before = self._presence.current
-        label = task.identity.label
-        self._presence.update(state="evaluating", checkpoint=label, cases_done=done, cases=cases)
+    def _on_progress(self, task: Task, finished: Mapping[str, CaseResult], cases: int) -> None:
+        before, done, label = self._presence.current, len(finished), task.identity.label
+        if (before.state, before.checkpoint, before.cases_done) == ("evaluating", label, done):
+            self._presence.update()
+            return
+        statuses = [each.status for each in finished.values()]
+        passed = statuses.count(CaseStatus.PASSED)
+        begins = before.state != "evaluating" or before.checkpoint != label
+        beginning = {"cases_kept": done, "began_at": time.time()} if begins else {}
+        self._presence.update(
+            state="evaluating", checkpoint=label, cases_done=done, cases=cases, passed=passed,
+            decided=passed + statuses.count(CaseStatus.FAILED), **beginning,
+        )  # fmt: skip
         quarter = max(1, cases // 4)
-        if (label, done) != (before.checkpoint, before.cases_done) and done % quarter == 0 and done < cases:
+        if done % quarter == 0 and done < cases:
             log.info("%s: %d of %d cases done", label, done, cases)

@@ -59,7 +59,9 @@ class FakeExpert:
 
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
-        options = ["--base-model", str(self.base)] if name not in ("health", "gate", "schema") else []
+        options = (
+            ["--base-model", str(self.base)] if name not in ("health", "gate", "schema", "history", "serve") else []
+        )
         engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
         return [sys.executable, "-m", "evaluator", name, str(self.root), *rest, *options, *engine]
 

@@ -78,12 +78,12 @@ function linesOf(checkpoints) {
   return ordered;
 }
 
-// The base model under the same test cases and decoding as the line's last checkpoint, else any.
+// The base model's report: the one that the line's last checkpoint was compared with; else one of the same name, or any.
 function baseOf(line, bases) {
-  const mine = bases.filter((each) => each.identity.model_folder === line.model && each.outcome === "evaluated");
-  const last = line.checkpoints.at(-1);
-  const same = mine.filter((each) => last && each.identity.suite_hash === last.identity.suite_hash && each.identity.decoding_hash === last.identity.decoding_hash);
-  return (same.length ? same : mine).at(-1);
+  const evaluated = bases.filter((each) => each.evaluated);
+  const compared = line.checkpoints.at(-1)?.comparisons.base?.against_id;
+  const named = evaluated.filter((each) => each.identity.model_folder === line.model);
+  return evaluated.findLast((each) => compared && each.identity.id === compared) ?? named.at(-1) ?? evaluated.at(-1);
 }
 
 // Indices of cases by what became of them from checkpoint `a` to `b`; only cases asked and decided alike in both.

@@ -102,6 +102,10 @@ class Engine(Protocol):
         """Undo ``attach``; without effect when nothing is attached."""
         ...
 
+    def beside(self, training: bool) -> None:
+        """Say whether a training runs on this machine: on a CPU half of the threads then do more than all of them."""
+        ...
+
     def park(self) -> None:
         """Leave the device until the next ``attach`` or ``answer``; detaches. Without effect on the CPU."""
         ...

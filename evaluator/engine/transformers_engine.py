@@ -105,6 +105,7 @@ class TransformersEngine:
         self._tokenizer = tokenizer
         self._resident = ResidentModel(model)
         self._prepared: _Prepared | None = None
+        self._threads = torch.get_num_threads()
         self._parking = device_memory.Parking(model, model.device)
         device_memory.cap(model.device, settings.memory_share)
         notes = []
@@ -132,6 +133,10 @@ class TransformersEngine:
 
     def detach(self) -> None:
         self._resident.detach()
+
+    def beside(self, training: bool) -> None:
+        if self._model.device.type == "cpu":
+            torch.set_num_threads(max(1, self._threads // 2) if training else self._threads)
 
     def park(self) -> None:
         self._resident.detach()

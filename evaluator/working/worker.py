@@ -69,6 +69,7 @@ class Worker:
         """Answer and score every case that is not done yet. Raises what ``failure_of`` understands."""
         suite = self._suite_of(assignment)
         self._governor.begin(assignment.paces)
+        self._engine.beside(self._governor.training)
         begin = time.monotonic()
         self._send(Progress("loading"))
         try:

@@ -55,6 +55,9 @@ class FakeEngine:
     def detach(self) -> None:
         self._attached = "base"
 
+    def beside(self, training: bool) -> None:
+        pass
+
     def park(self) -> None:
         self._attached = "base"
 

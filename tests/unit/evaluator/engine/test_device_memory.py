@@ -171,3 +171,19 @@ def test_parking_on_the_cpu_does_nothing(engine32: TransformersEngine) -> None:
     expected = answers(engine32)
     engine32.park()
     assert not engine32._parking.parked and answers(engine32) == expected
+
+
+def test_half_of_the_threads_beside_a_training_and_the_same_answers(base_model: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        engine = create(EngineSettings(str(base_model), device="cpu", dtype="bfloat16"))
+        engine.beside(False)
+        alone = answers(engine)
+        engine.beside(True)
+        assert torch.get_num_threads() == 1
+        assert answers(engine) == alone
+        engine.beside(False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

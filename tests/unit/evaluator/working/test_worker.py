@@ -32,6 +32,9 @@ class TableEngine:
     def detach(self) -> None:
         self.log.append("detach")
 
+    def beside(self, training: bool) -> None:
+        self.log.append("beside a training" if training else "alone")
+
     def park(self) -> None:
         self.log.append("park")
 
@@ -67,7 +70,7 @@ def test_all_cases_are_answered_and_the_cost_is_told(assignment: Assignment) -> 
     worker_for(engine, events).evaluate(assignment)
     assert sum(isinstance(event, CaseDone) for event in events) == 4
     assert isinstance(events[-1], Finished) and events[-1].sharing.evaluation.slowdown is None
-    assert engine.log == ["detach"]
+    assert engine.log == ["alone", "detach"]
 
 
 def test_a_deadline_ends_the_evaluation_and_restores_the_base(
@@ -85,7 +88,7 @@ def test_a_deadline_ends_the_evaluation_and_restores_the_base(
     with pytest.raises(DeadlinePassed) as caught:
         worker_for(engine, events).evaluate(late)
     assert sum(isinstance(event, CaseDone) for event in events) == 2
-    assert engine.log == ["detach"]
+    assert engine.log == ["alone", "detach"]
     assert failure_of(caught.value).verdict == "deadline"
 
 

@@ -119,7 +119,10 @@ def gate(
         gates = gates.model_copy(update={"against": against})
     report = chosen_report(options.place().reports, checkpoint)
     entry = comparison_for(report, gates, SHIPPED)
-    results = check_gates(report, gates, entry)
+    if report.evaluated:
+        results = check_gates(report, gates, entry)
+    else:
+        results = [GateResult("evaluated", False, f"{report.outcome.value}: {report.reason}")]
     refused = any(not each.passed for each in results)
     if as_json:
         document = {
@@ -138,12 +141,15 @@ def gate(
 
 
 def chosen_report(reports: ReportsFolder, name: str) -> Report:
-    """The current report that ``newest``, ``best`` or a step means. Raises NotComparable or ConfigError."""
-    current = [each.report for each in read_reports(reports) if each.is_current_version and each.report.evaluated]
+    """The current report that ``newest``, ``best`` or a step means; one that ended otherwise than evaluated, too.
+
+    Raises NotComparable or ConfigError.
+    """
+    current = [each.report for each in read_reports(reports) if each.is_current_version]
     if name == "newest":
         found = max(current, key=lambda each: each.step or 0, default=None)
     elif name == "best":
-        found = best_of(current)
+        found = best_of(each for each in current if each.evaluated)
     elif name.removeprefix("checkpoint-").isdecimal():
         step = int(name.removeprefix("checkpoint-"))
         found = next((each for each in current if each.step == step), None)
@@ -151,7 +157,7 @@ def chosen_report(reports: ReportsFolder, name: str) -> Report:
         raise ConfigError(f"--checkpoint {name!r} is neither a step nor best nor newest")
     if found is None:
         known = ", ".join(sorted(each.checkpoint for each in current)) or "none"
-        raise NotComparable(f"{reports.root} has no evaluated report of {name!r}", hint=f"there are: {known}")
+        raise NotComparable(f"{reports.root} has no report of {name!r}", hint=f"there are: {known}")
     return found
 
 

@@ -185,11 +185,10 @@ def cases_needed(broken: int, fixed: int, cases: int, threshold: float) -> int |
 def _flips_with_power(share: float, threshold: float) -> int:
     import numpy
     from scipy.stats import binom
-    from statsmodels.stats.power import NormalIndPower
+    from statsmodels.stats.power import normal_sample_size_one_tail
     from statsmodels.stats.proportion import proportion_effectsize
 
-    effect = proportion_effectsize(share, 0.5)
-    rough = float(NormalIndPower().solve_power(effect, alpha=threshold, power=POWER, ratio=0, alternative="two-sided"))
+    rough = float(normal_sample_size_one_tail(proportion_effectsize(share, 0.5), POWER, threshold / 2))
     if rough > _EXACT_FLIPS_AT_MOST:
         return math.ceil(rough)
     flips = numpy.arange(flips_needed(threshold), math.ceil(1.5 * rough) + 100)

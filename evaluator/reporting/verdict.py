@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from evaluator.reporting import statistics
 from evaluator.reporting.evidence import CategoryChange, Family, Interval, MeasureEntry, VerdictEntry, Word
@@ -18,8 +19,7 @@ from shared.durable import to_json_line
 STATISTICS_VERSION = 1  # part of a verdict's basis: raised when the same cases would get another verdict
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """One case in two reports. Scores are 0..10, log-probabilities natural and per token."""
 
     case: str
@@ -63,8 +63,7 @@ class Judgement:
 
 def basis_of(pairs: Sequence[Pair], family: Family, noise: Noise) -> str:
     """Names everything that a judgement follows from, so that one that is known need not be worked out again."""
-    # dataclasses.astuple copies deeply: over hundreds of checkpoints that was most of a commit.
-    content = [STATISTICS_VERSION, family.model_dump(), astuple(noise), [tuple(vars(pair).values()) for pair in pairs]]
+    content = [STATISTICS_VERSION, family.model_dump(), (noise.flip_rate, noise.cases), pairs]
     return hashlib.sha256(to_json_line(content)).hexdigest()[:32]
 
 

@@ -134,6 +134,10 @@ def test_a_worse_checkpoint_fails_with_the_verdict_and_cannot_be_shipped(expert:
     expert.run("gate", "--checkpoint", "best", "--min-category-rate", "uncategorised=0.7", code=3)
     done = expert.run("gate", "--checkpoint", "20", "--against", "best", "--json", code=3)
     assert [each["passed"] for each in json.loads(done.stdout)["gates"]] == [False]
+    expert.script(fail={"30": "rejected"})
+    expert.publish(30)
+    expert.run("watch", "--once")
+    assert "evaluated: rejected: the table says so" in expert.run("gate", code=3).stdout
 
 
 def test_gates_in_the_manifest(expert: FakeExpert) -> None:

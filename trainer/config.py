@@ -111,11 +111,11 @@ class TrainingConfig:
     format: str | None = None
     """File format of dataset_path (json, jsonl, csv, parquet) where its suffix does not tell."""
     text_field: str | None = None
-    """Column that holds the whole conversation as text."""
+    """Column that holds the whole conversation as text, or plain text that is learnt as a whole."""
     field_mapping: dict[str, str] | None = None
     """Which column plays which role: {"instruction": "question", "output": "sql"}."""
     prompt_template: str | None = None
-    """Template for models without a chat template: chatml, alpaca, qwen3, llama, mistral, phi or deepseek."""
+    """Template for models that bring no chat template: chatml, alpaca, qwen3, llama, mistral, phi or deepseek."""
     max_seq_length: int = 1024
     """Longest row in tokens; longer ones are cut at the end."""
     validation_rows: int = 100
@@ -127,11 +127,11 @@ class TrainingConfig:
     streaming: bool = False
     """Read the data as it is needed instead of loading it."""
     max_in_memory_samples: int | None = None
-    """Streaming only: rows kept for shuffling."""
+    """Streaming only: rows kept for shuffling; default 1000."""
     use_pretokenized: bool = False
     """dataset_path is a folder that datasets' save_to_disk wrote, already tokenized."""
     pretokenized_cache: str | None = None
-    """Folder for the tokenized data, written at first use."""
+    """Folder for the tokenized data, written at first use; used again only for the same data and settings."""
     dataset_type: Literal["single", "huggingface", "multi_task"] = "single"
     """One data set, a hub data set, or several tasks."""
     multi_task_config: dict[str, Any] | None = None

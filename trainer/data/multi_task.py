@@ -35,7 +35,6 @@ Splits = tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | Non
 
 def load_tasks(config: TrainingConfig, options: MultiTaskOptions, preparation: Preparation) -> Splits:
     """Training, validation and test rows of all tasks. Raises DatasetError that names the task's file."""
-    check = row_check(options.validation)
     tasks = {name: task for name, task in options.tasks.items() if task.weight > 0}
     for name in options.tasks.keys() - tasks.keys():
         log.warning("task %s has weight 0 and is left out", name)
@@ -43,6 +42,7 @@ def load_tasks(config: TrainingConfig, options: MultiTaskOptions, preparation: P
         raise DatasetError("every task of the multi-task data has weight 0", hint="give one a weight")
 
     def load(choose: Callable[[TaskOptions], str | None]) -> dict[str, datasets.Dataset]:
+        check = row_check(options.validation)  # repetitions are those within training, validation or test rows
         paths = {name: path for name, task in tasks.items() if (path := choose(task))}
         return {name: _load(config, preparation, path, check) for name, path in paths.items()}
 
@@ -56,8 +56,10 @@ def load_tasks(config: TrainingConfig, options: MultiTaskOptions, preparation: P
     elif without := sorted(tasks.keys() - validation.keys()):
         log.warning("tasks without validation rows: %s", ", ".join(without))
     weighted = [_weighted(name, rows, tasks[name].weight) for name, rows in train.items()]
-    mixed = datasets.concatenate_datasets([rows for rows in weighted if len(rows)])
-    return mixed, _together(validation), _together(test)
+    taken = [rows for rows in weighted if len(rows)]
+    if not taken:
+        raise DatasetError("the weights leave no row of any task", hint="raise them")
+    return datasets.concatenate_datasets(taken), _together(validation), _together(test)
 
 
 def _load(config: TrainingConfig, preparation: Preparation, path: str, check: Check) -> datasets.Dataset:

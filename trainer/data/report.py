@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -71,7 +72,11 @@ class RowReport:
 
 
 def excerpt(row: Any) -> str:
-    """The beginning of a row, on one line and safe to print."""
-    text = repr(row) if not isinstance(row, (str, bytes)) else repr(row[: 2 * EXCERPT_CHARACTERS])
-    text = text.encode("utf-8", "backslashreplace").decode()
+    """The beginning of a row, on one line and safe to print, however large or deep the row is."""
+    text = _SHORT.repr(row).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS] + "…"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 4
+_SHORT.maxstring = _SHORT.maxother = EXCERPT_CHARACTERS

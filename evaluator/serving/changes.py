@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 from evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
-from evaluator.working.presence import evaluators_present
 from shared.durable import to_json_line
 from shared.layout import ReportsFolder
+from shared.presence import evaluators_present
 
 LOOK_SECONDS = 1.0
 

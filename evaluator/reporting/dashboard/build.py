@@ -7,7 +7,11 @@ together from what earlier builds left.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder, forget_others, keep_segment, read_segment
 from evaluator.reporting.dashboard.page import page
@@ -15,8 +19,10 @@ from evaluator.reporting.dashboard.segments import Segment, member_key, pack, pa
 from evaluator.reporting.dashboard.view import Landed, in_landing_order, segments_of, view_document
 from evaluator.reporting.report import Report
 from evaluator.reporting.suites import kept_suites, read_suite
-from shared.durable import replace_file, to_json_line
+from shared.durable import read_bounded, replace_file, to_json_line
 from shared.layout import ReportsFolder
+
+MAX_ADVICE_BYTES = 16 << 20
 
 
 def write_dashboard(reports: ReportsFolder, stored: Sequence[Landed]) -> None:
@@ -25,7 +31,7 @@ def write_dashboard(reports: ReportsFolder, stored: Sequence[Landed]) -> None:
     folder = cache_folder(reports)
     segments = [_segment(folder, members) for members in segments_of(ordered)]
     suites = _suites_in_use(reports, ordered)
-    view = view_document(ordered, list(suites))
+    view = view_document(ordered, list(suites), _advice(reports))
     letters = packed(view)
     served = {"view": letters, "segments": [{"key": each.key, "rows": each.rows} for each in segments]}
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +43,13 @@ def write_dashboard(reports: ReportsFolder, stored: Sequence[Landed]) -> None:
     title = f"{view['expert']} {view['version']} · Sidestep".strip()
     replace_file(reports.dashboard, page(title, blocks))
     forget_others(folder, {each.key for each in segments})
+
+
+def _advice(reports: ReportsFolder) -> Any:
+    """What advice.json says now; nothing where there is none."""
+    with suppress(OSError, orjson.JSONDecodeError):
+        return orjson.loads(read_bounded(reports.advice, MAX_ADVICE_BYTES))
+    return None
 
 
 def _segment(folder: Path, members: Sequence[Report]) -> Segment:

@@ -33,10 +33,10 @@ def segments_of(ordered: Sequence[Landed]) -> list[list[Report]]:
     return [evaluated[start : start + SEGMENT_SIZE] for start in range(0, len(evaluated), SEGMENT_SIZE)]
 
 
-def view_document(ordered: Sequence[Landed], suites: Sequence[str] = ()) -> dict[str, Any]:
+def view_document(ordered: Sequence[Landed], suites: Sequence[str] = (), advice: Any = None) -> dict[str, Any]:
     """All that the page knows before somebody looks at a case.
 
-    ``suites`` are the hashes of suites whose prompts are at hand.
+    ``suites`` are the hashes of suites whose prompts are at hand, ``advice`` is what advice.json holds.
     """
     places: dict[str, tuple[str, int]] = {}
     for members in segments_of(ordered):
@@ -49,6 +49,7 @@ def view_document(ordered: Sequence[Landed], suites: Sequence[str] = ()) -> dict
         "version": newest.expert_version if newest else "",
         "latest": newest.timing.finished_at if newest else "",
         "suites": list(suites),
+        "advice": advice,
         "checkpoints": [_checkpoint(each, places) for each in ordered],
     }
 

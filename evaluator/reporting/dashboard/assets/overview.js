@@ -45,9 +45,22 @@ function betterCard(model, line) {
   const entries = [["the base model", base], ["the best before", best], ["the one before", previous]].filter(([, entry]) => entry);
   if (best && previous && best.against === previous.against) entries.splice(entries.length - 1, 1);
   const interval = intervalOf(last);
-  const [tone, headline] = trend(last.comparisons) ?? ["", `${percent(rateOf(last))} at step ${last.label}`];
+  const [tone, headline] = direction(adviceFor(model, line)) ?? trend(last.comparisons) ?? ["", `${percent(rateOf(last))} at step ${last.label}`];
   const now = `${percent(rateOf(last))}${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""} at step ${last.label}.`;
   return card("Is it getting better?", tone, headline, now, ...entries.map(([name, entry]) => changeLine(name, entry)));
+}
+
+// What advice.json says about this line, unless it is of an earlier version.
+function adviceFor(model, line) {
+  const models = model.view.advice?.models ?? {};
+  const found = Object.hasOwn(models, line.model) ? models[line.model] : null;
+  return !line.archived && found?.expert_version === line.version ? found : null;
+}
+
+function direction(advice) {
+  const { word, over_checkpoints: count } = advice?.trend ?? {};
+  if (word === "rising") return ["good", `Rising over ${count} checkpoints`];
+  return word === "falling" ? ["bad", `Falling over ${count} checkpoints`] : null;
 }
 
 // The tone and the words that the reports' verdicts allow; nothing where there are none.
@@ -79,21 +92,27 @@ function brokenCard(model, line) {
 }
 
 function shipCard(model, line) {
-  const advice = model.view.advice;
-  const best = (advice && line.evaluated.find((each) => each.checkpoint === advice.best_checkpoint)) || bestOf(line);
+  const advice = adviceFor(model, line);
+  const best = line.evaluated.findLast((each) => each.step === advice?.best.step) ?? bestOf(line);
   if (!best) return card("Which checkpoint should I ship?", "", "None yet");
   const base = line.base && changes(line.base, best);
   const interval = intervalOf(best);
   const details = [`${percent(rateOf(best))}${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""}, ${best.test_results.passed} of ${best.test_results.passed + best.test_results.failed} cases.`];
   if (base?.compared) details.push(base.broken.length ? `It breaks ${plural(base.broken.length, "case")} that the base model passes.` : "It breaks no case that the base model passes.");
-  if (best.comparisons.best && !["better", null].includes(verdictOf(best.comparisons.best))) details.push(`Not shown to be better than ${plain(best.comparisons.best.against)}.`);
+  const alike = (advice?.as_good_as_best ?? []).filter((name) => name !== best.checkpoint).map((name) => name.replace("checkpoint-", ""));
+  if (alike.length) details.push(`As good, as far as these cases can show: step ${listed(alike)}.`);
   const last = line.evaluated.at(-1);
   if (best !== last) {
     const since = changes(best, last);
     details.push(`The last one, step ${last.label}, broke ${since.broken.length} of its cases and fixed ${since.fixed.length}.`);
   }
-  if (advice?.reason) details.push(advice.reason);
+  if (advice?.stop.suggested) details.push(el("p", { class: "note" }, "Training may stop: ", show(advice.stop.reason)));
   return card("Which checkpoint should I ship?", "good", el("a", { href: address({ view: "changes", a: line.base?.key ?? null, b: best.key }), text: best.checkpoint }), ...details);
+}
+
+// The last few of many.
+function listed(names) {
+  return names.length > 6 ? `${names.slice(-5).join(", ")} and ${names.length - 5} more` : names.join(", ");
 }
 
 function categoriesPanel(model, line) {
@@ -158,7 +177,7 @@ function factsPanel(line) {
   const last = line.evaluated.at(-1) ?? line.base;
   if (!last) return null;
   const facts = [
-    ["base model", last.environment.base_model],
+    ["base model", last.environment.base_model.split(/[\\/]/).filter(Boolean).at(-1) ?? ""],
     ["evaluated on", `${last.environment.device}, ${last.environment.dtype}`],
     ["suite", `${last.suite.name} ${last.suite.version}, ${plural(last.suite.cases, "case")}`],
     ["decoding", Object.entries(last.decoding).filter(([, value]) => value !== null && `${value}` !== "").map(([name, value]) => `${name} ${value}`).join(", ")],

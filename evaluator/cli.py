@@ -14,6 +14,7 @@ import typer
 
 from evaluator import judging_cli, showing, viewing_cli
 from evaluator.adoption import Adoption
+from evaluator.export_cli import export
 from evaluator.judging_cli import (
     ForbidRegression,
     KeepReports,
@@ -24,6 +25,7 @@ from evaluator.judging_cli import (
     gates_given,
 )
 from evaluator.options import DecodingChoice, Options, gates_of, settings_from
+from evaluator.outlets import LOOPBACK, Outlets, opened, write_results
 from evaluator.rerun import rerun_tasks
 from evaluator.watching.order import Order
 from evaluator.working.presence import FRESH_SECONDS
@@ -78,6 +80,15 @@ FailOnRegression = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
 Engine = Annotated[str | None, typer.Option(hidden=True, help="Engine factory, as module:function.")]
+ReportTo = Annotated[
+    str | None, typer.Option(help="Send curves to tensorboard, wandb, mlflow, trackio (with commas), all or none.")
+]
+Webhook = Annotated[str | None, typer.Option(help="POST a JSON summary of each outcome to this address.")]
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics and /healthz on this port.")
+]
+MetricsHost = Annotated[str, typer.Option(help="Address to serve them on; default: this machine only.")]
+Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML of the newest evaluated checkpoint to this file.")]
 
 
 @app.command()
@@ -103,6 +114,11 @@ def watch(
     retry_seconds: Annotated[float, typer.Option(min=0, hidden=True)] = 5.0,
     max_slowdown: MaxSlowdown = 0.02,
     deadline: Deadline = None,
+    report_to: ReportTo = None,
+    webhook: Webhook = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = LOOPBACK,
+    junit: Junit = None,
     fail_on_regression: FailOnRegression = False,
     max_drop: MaxDrop = None,
     min_success_rate: MinSuccessRate = None,
@@ -135,7 +151,8 @@ def watch(
         drain = os.fdopen(os.dup(0), "rb", buffering=0)
     until = Until(until_idle, once, drain)
     adoption = Adoption(settings) if adopt else None
-    session = _supervise(settings, until, adoption.find_tasks if adoption else None, adoption)
+    outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
+    session = _supervise(settings, until, outlets, adoption.find_tasks if adoption else None, adoption)
     showing.print_summary(settings.place.reports)
     exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
@@ -159,6 +176,11 @@ def rerun(
     order: OrderOption = Order.OLDEST,
     max_slowdown: MaxSlowdown = 0.02,
     deadline: Deadline = None,
+    report_to: ReportTo = None,
+    webhook: Webhook = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = LOOPBACK,
+    junit: Junit = None,
     fail_on_regression: FailOnRegression = False,
     max_drop: MaxDrop = None,
     min_success_rate: MinSuccessRate = None,
@@ -181,7 +203,8 @@ def rerun(
         settings_from(options, order=order), max_slowdown=max_slowdown or None, deadline_seconds=deadline
     )
     find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
-    session = _supervise(settings, Until(once=True), find_tasks)
+    outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
+    session = _supervise(settings, Until(once=True), outlets, find_tasks)
     showing.print_summary(settings.place.reports)
     exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
@@ -237,6 +260,9 @@ app.command()(judging_cli.gate)
 app.command()(judging_cli.schema)
 
 
+app.command()(export)
+
+
 @app.command()
 def health(
     path: PathArgument,
@@ -258,10 +284,23 @@ app.command()(viewing_cli.serve)
 
 
 def _supervise(
-    settings: EvaluatorSettings, until: Until, find_tasks: FindTasks | None = None, adoption: Adoption | None = None
+    settings: EvaluatorSettings,
+    until: Until,
+    outlets: Outlets,
+    find_tasks: FindTasks | None = None,
+    adoption: Adoption | None = None,
 ) -> Session:
     """Run a supervisor; the first SIGINT or SIGTERM ends it in order, the second by the handlers that were there."""
-    supervisor = Supervisor(settings, find_tasks=find_tasks, settling=adoption.settling if adoption else None)
+    settling = adoption.settling if adoption else None
+    with opened(outlets, settings) as observers:
+        supervisor = Supervisor(settings, find_tasks=find_tasks, settling=settling, observers=observers)
+        session = _run_until_signal(supervisor, until)
+    write_results(outlets, settings, session)
+    return session
+
+
+def _run_until_signal(supervisor: Supervisor, until: Until) -> Session:
+    """The second signal finds the handlers that were there before."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:

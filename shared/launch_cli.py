@@ -56,6 +56,14 @@ def up(
         bool,
         typer.Option("--fail-on-regression", help="Exit with 3 when a gate refuses the last checkpoint."),
     ] = False,
+    report_to: Annotated[
+        str | None, typer.Option(help="Send evaluation curves to tensorboard, wandb, mlflow, trackio, all or none.")
+    ] = None,
+    webhook: Annotated[str | None, typer.Option(help="POST a JSON summary of each outcome to this address.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve the evaluator's Prometheus metrics and /healthz here.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML of the last checkpoint to this file.")] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
 ) -> None:
     """Train EXPERT_DIR and evaluate its checkpoints at the same time; ends when every checkpoint has its report."""
@@ -70,6 +78,10 @@ def up(
         *_option("--max-new-tokens", max_new_tokens),
         *_option("--max-slowdown", max_slowdown),
         *(["--fail-on-regression"] if fail_on_regression else []),
+        *_option("--report-to", report_to),
+        *_option("--webhook", webhook),
+        *_option("--metrics-port", metrics_port),
+        *_option("--junit", junit),
     ]
     place = find_place(expert, weights=output_dir)
     with ExitStack() as stack:

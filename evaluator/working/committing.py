@@ -32,6 +32,7 @@ class Committed:
     step: int | None
     outcome: Outcome
     newly_broken: tuple[str, ...] = ()
+    report: schema.Report | None = None
 
 
 def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | None:
@@ -47,7 +48,7 @@ def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | No
     release_held(settings, ending.task.candidate)
     final = _find(stored, report)
     _tell(final)
-    return Committed(final.checkpoint, final.step, final.outcome, final.comparison.new_failures)
+    return Committed(final.checkpoint, final.step, final.outcome, final.comparison.new_failures, final)
 
 
 def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:

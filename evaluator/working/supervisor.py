@@ -6,9 +6,9 @@ One round looks at everything anew, so nothing has to be remembered between roun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Protocol
 
 from evaluator.reporting.store import list_outcomes, sweep_staging
 from evaluator.results import CaseResult, CaseStatus, Identity, Outcome
@@ -23,7 +23,7 @@ from evaluator.working.evaluation import Evaluation
 from evaluator.working.messages import Start
 from evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
 from evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
-from evaluator.working.presence import PresenceFile, evaluators_present
+from evaluator.working.presence import Presence, PresenceFile, evaluators_present
 from evaluator.working.settings import EvaluatorSettings
 from shared.errors import EngineError, ReportsFolderError, SuiteError
 from shared.layout import model_folder_name
@@ -32,6 +32,18 @@ from shared.logs import get_logger
 log = get_logger("evaluator")
 
 FindTasks = Callable[[Conditions, Collection[str]], list[Task]]
+
+
+class Observer(Protocol):
+    """Somebody who is told what happens; must return at once and raise nothing."""
+
+    def landed(self, committed: Committed, waiting: Sequence[int]) -> None:
+        """A report was committed; ``waiting`` are the steps that have no outcome yet."""
+        ...
+
+    def changed(self, presence: Presence) -> None:
+        """The evaluator's state, about once a second while it works and once a poll while it waits."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,11 @@ class Supervisor:
         *,
         find_tasks: FindTasks | None = None,
         settling: Callable[[], bool] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._settings = settings
         self._settling = settling or (lambda: False)
+        self._observers = tuple(observers)
         self._find_tasks = find_tasks or self._pending
         self._wakeup = Wakeup()
         self._stopping = False
@@ -82,7 +96,7 @@ class Supervisor:
         self._presence = PresenceFile(settings.place.reports)
         self._worker = ModelWorker(
             Start(settings.engine_factory, settings.engine, settings.log_json, settings.max_slowdown),
-            Surroundings(self._wakeup, lambda: self._stopping, self._presence.update),
+            Surroundings(self._wakeup, lambda: self._stopping, self._tell_state),
             settings.stall_seconds,
         )
         self._evaluation = Evaluation(settings, self._worker, self._on_progress)
@@ -131,7 +145,7 @@ class Supervisor:
                 idle_since = time.monotonic()
             elif not tasks and until.idle_seconds is not None and time.monotonic() - idle_since >= until.idle_seconds:
                 return
-            self._presence.update(state="waiting", checkpoint=None, pending=len(tasks))
+            self._tell_state(state="waiting", checkpoint=None, pending=len(tasks))
             self._wait(until)
 
     def _wait(self, until: Until) -> None:
@@ -167,7 +181,7 @@ class Supervisor:
             return []
         if self._is_deferred("base"):
             return []
-        self._presence.update(state="starting")
+        self._tell_state(state="starting")
         try:
             task = conditions.base_task(folder, self._worker.ready())
         except EngineError as error:
@@ -207,8 +221,8 @@ class Supervisor:
             try:
                 with claimed(self._settings.place.reports, task.identity.id) as mine:
                     if mine and not self._done_meanwhile(task):
-                        self._presence.update(pending=len(tasks))
-                        self._evaluate(task)
+                        self._tell_state(pending=len(tasks))
+                        self._evaluate(task, [other for other in tasks if other is not task])
                         return True
             except (ReportsFolderError, OSError) as error:
                 self._storage_failed(task, error)
@@ -219,7 +233,7 @@ class Supervisor:
         outcomes = list_outcomes(self._settings.place.reports)
         return not task.forced and any(record.identity.identity == task.identity for record in outcomes)
 
-    def _evaluate(self, task: Task) -> None:
+    def _evaluate(self, task: Task, others: Sequence[Task]) -> None:
         fresh = task.forced and task.identity.id not in self._begun
         self._begun.add(task.identity.id)
         with Attempt(self._settings.place.reports, task.identity, fresh=fresh) as attempt:
@@ -232,6 +246,9 @@ class Supervisor:
         self._ended.add(task.identity.id)
         if committed:
             self._session.committed.append(committed)
+            waiting = [other.identity.step for other in others if other.identity.step is not None]
+            for observer in self._observers:
+                observer.landed(committed, waiting)
 
     def _storage_failed(self, task: Task, error: Exception) -> None:
         """Reports cannot be written: pause claims, keep what is there, try again later; a single pass gives up."""
@@ -253,16 +270,21 @@ class Supervisor:
     def _on_progress(self, task: Task, finished: Mapping[str, CaseResult], cases: int) -> None:
         before, done, label = self._presence.current, len(finished), task.identity.label
         if (before.state, before.checkpoint, before.cases_done) == ("evaluating", label, done):
-            self._presence.update()
+            self._tell_state()
             return
         statuses = [each.status for each in finished.values()]
         passed = statuses.count(CaseStatus.PASSED)
         begins = before.state != "evaluating" or before.checkpoint != label
         beginning = {"cases_kept": done, "began_at": time.time()} if begins else {}
-        self._presence.update(
+        self._tell_state(
             state="evaluating", checkpoint=label, cases_done=done, cases=cases, passed=passed,
             decided=passed + statuses.count(CaseStatus.FAILED), **beginning,
         )  # fmt: skip
         quarter = max(1, cases // 4)
         if done % quarter == 0 and done < cases:
             log.info("%s: %d of %d cases done", label, done, cases)
+
+    def _tell_state(self, **changes: object) -> None:
+        self._presence.update(**changes)
+        for observer in self._observers:
+            observer.changed(self._presence.current)

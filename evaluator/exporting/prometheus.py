@@ -1,0 +1,148 @@
+"""``--metrics-port``: Prometheus metrics at /metrics, and /healthz for whoever restarts containers.
+
+Everything is asked of the evaluator's own state at the moment of a scrape. /healthz answers 503 when the evaluator has
+not gone round its loop for a minute: it hangs, or cannot get on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from evaluator.results import Outcome
+from evaluator.working.committing import Committed
+from evaluator.working.presence import FRESH_SECONDS, Presence
+from shared.errors import ConfigError
+
+_STATES = ("starting", "waiting", "evaluating")
+
+
+class Metrics(Collector):
+    """An observer of the supervisor that Prometheus can collect from; used from two threads."""
+
+    def __init__(self, expert: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._expert = expert
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._presence: Presence | None = None
+        self._waiting: tuple[int, ...] = ()
+        self._last_seen = clock()
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._newest: Committed | None = None
+
+    def landed(self, committed: Committed, waiting: Sequence[int]) -> None:
+        with self._lock:
+            self._waiting = tuple(waiting)
+            self._outcomes[committed.outcome] += 1
+            newer = self._newest is None or (committed.step or -1) >= (self._newest.step or -1)
+            if committed.outcome is Outcome.EVALUATED and committed.step is not None and newer:
+                self._newest = committed
+
+    def changed(self, presence: Presence) -> None:
+        with self._lock:
+            self._presence, self._last_seen = presence, self._clock()
+
+    def healthy(self) -> bool:
+        with self._lock:
+            return self._clock() - self._last_seen <= FRESH_SECONDS
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock:
+            presence, newest, outcomes = self._presence, self._newest, dict(self._outcomes)
+            silent = self._clock() - self._last_seen
+        yield self._gauge("sidestep_seconds_since_alive", "Seconds since the evaluator was last heard of", silent)
+        state = GaugeMetricFamily("sidestep_state", "1 for the evaluator's state", labels=["expert", "state"])
+        for name in _STATES:
+            state.add_metric([self._expert, name], float(presence is not None and presence.state == name))
+        yield state
+        counter = CounterMetricFamily("sidestep_outcomes", "Checkpoints by outcome", labels=["expert", "outcome"])
+        for outcome, count in outcomes.items():
+            counter.add_metric([self._expert, outcome.value], count)
+        yield counter
+        if presence:
+            yield self._gauge("sidestep_pending_checkpoints", "Checkpoints that wait for their turn", presence.pending)
+            yield self._gauge("sidestep_cases_done", "Cases answered of the current checkpoint", presence.cases_done)
+            yield self._gauge("sidestep_cases", "Cases of the current checkpoint", presence.cases)
+        if newest and newest.step is not None:
+            yield self._gauge("sidestep_newest_step", "Step of the newest evaluated checkpoint", newest.step)
+            yield self._gauge("sidestep_newly_broken_cases", "Cases it newly broke", len(newest.newly_broken))
+            if newest.report and newest.report.test_results.interval:
+                rate = newest.report.test_results.success_rate
+                yield self._gauge("sidestep_success_rate", "Its success rate, 0 to 1", rate)
+            if newest.report and newest.report.timing.latency_seconds is not None:
+                latency = newest.report.timing.latency_seconds
+                yield self._gauge("sidestep_latency_seconds", "From its marker to its report", latency)
+
+    def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["expert"])
+        family.add_metric([self._expert], value)
+        return family
+
+
+class MetricsServer:
+    """Serves a Metrics in a thread, from ``with`` to its end."""
+
+    def __init__(self, metrics: Metrics, port: int, host: str = "127.0.0.1") -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(metrics)
+        try:
+            self._server, self._thread = _serve(_application(metrics, registry), port, host)
+        except OSError as error:
+            raise ConfigError(
+                f"--metrics-port {port}: cannot listen on {host}: {error.strerror}", hint="choose another port"
+            ) from error
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> MetricsServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _application(metrics: Metrics, registry: CollectorRegistry) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    exposed = exposition.make_wsgi_app(registry)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return list(exposed(environ, start_response))
+        plain = [("Content-Type", "text/plain; charset=utf-8")]
+        if path != "/healthz":
+            start_response("404 Not Found", plain)
+            return [b"there are /metrics and /healthz\n"]
+        healthy = metrics.healthy()
+        start_response("200 OK" if healthy else "503 Service Unavailable", plain)
+        return [b"alive\n" if healthy else b"the evaluator has not been heard of for a minute\n"]
+
+    return application
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Scrapes are no news."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _serve(application: Any, port: int, host: str) -> tuple[WSGIServer, threading.Thread]:
+    server = make_server(host, port, application, exposition.ThreadingWSGIServer, handler_class=_QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    return server, thread

@@ -8,13 +8,13 @@ import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
 from evaluator import judging_cli, showing, viewing_cli
 from evaluator.adoption import Adoption
-from evaluator.export_cli import export
+from evaluator.export_cli import Junit, MetricsHost, MetricsPort, ReportTo, Webhook, export
 from evaluator.judging_cli import (
     ForbidRegression,
     KeepReports,
@@ -80,15 +80,6 @@ FailOnRegression = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
 Engine = Annotated[str | None, typer.Option(hidden=True, help="Engine factory, as module:function.")]
-ReportTo = Annotated[
-    str | None, typer.Option(help="Send curves to tensorboard, wandb, mlflow, trackio (with commas), all or none.")
-]
-Webhook = Annotated[str | None, typer.Option(help="POST a JSON summary of each outcome to this address.")]
-MetricsPort = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics and /healthz on this port.")
-]
-MetricsHost = Annotated[str, typer.Option(help="Address to serve them on; default: this machine only.")]
-Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML of the newest evaluated checkpoint to this file.")]
 
 
 @app.command()
@@ -145,14 +136,9 @@ def watch(
         max_slowdown=max_slowdown or None,
         deadline_seconds=deadline,
     )
-    drain = None
-    if drain_on_stdin_close:
-        os.set_blocking(0, False)
-        drain = os.fdopen(os.dup(0), "rb", buffering=0)
-    until = Until(until_idle, once, drain)
-    adoption = Adoption(settings) if adopt else None
+    until = Until(until_idle, once, _drain() if drain_on_stdin_close else None)
     outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
-    session = _supervise(settings, until, outlets, adoption.find_tasks if adoption else None, adoption)
+    session = _supervise(settings, until, outlets, adoption=Adoption(settings) if adopt else None)
     showing.print_summary(settings.place.reports)
     exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
@@ -283,6 +269,12 @@ app.command()(viewing_cli.history)
 app.command()(viewing_cli.serve)
 
 
+def _drain() -> IO[bytes]:
+    """Standard input as the pipe that is closed when nothing more will come, set not to block."""
+    os.set_blocking(0, False)
+    return os.fdopen(os.dup(0), "rb", buffering=0)
+
+
 def _supervise(
     settings: EvaluatorSettings,
     until: Until,
@@ -292,14 +284,15 @@ def _supervise(
 ) -> Session:
     """Run a supervisor; the first SIGINT or SIGTERM ends it in order, the second by the handlers that were there."""
     settling = adoption.settling if adoption else None
+    find_tasks = adoption.find_tasks if adoption else find_tasks
     with opened(outlets, settings) as observers:
         supervisor = Supervisor(settings, find_tasks=find_tasks, settling=settling, observers=observers)
-        session = _run_until_signal(supervisor, until)
+        session = _run_until_signal(settings, supervisor, until)
     write_results(outlets, settings, session)
     return session
 
 
-def _run_until_signal(supervisor: Supervisor, until: Until) -> Session:
+def _run_until_signal(settings: EvaluatorSettings, supervisor: Supervisor, until: Until) -> Session:
     """The second signal finds the handlers that were there before."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -19,6 +19,16 @@ from shared.commands import EXIT_FAILURE
 from shared.errors import ConfigError, NotComparable
 from shared.logs import configure_logging
 
+ReportTo = Annotated[
+    str | None, typer.Option(help="Send curves to tensorboard, wandb, mlflow, trackio (with commas), all or none.")
+]
+Webhook = Annotated[str | None, typer.Option(help="POST a JSON summary of each outcome to this address.")]
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics and /healthz on this port.")
+]
+MetricsHost = Annotated[str, typer.Option(help="Address to serve them on; default: this machine only.")]
+Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML of the newest evaluated checkpoint to this file.")]
+
 
 def export(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="An expert's folder, its weights folder, or reports.")],

@@ -18,7 +18,7 @@ import orjson
 
 from evaluator.exporting.destinations import chosen_destinations
 from evaluator.exporting.sending import Sender
-from evaluator.working.process_priority import die_with_parent, yield_cpu
+from evaluator.working.process_priority import die_with_parent
 from shared.layout import ReportsFolder
 from shared.logs import configure_logging
 
@@ -62,7 +62,7 @@ def main() -> None:
     die_with_parent(os.getppid())
     configure_logging(json_lines=given.log_json)
     os.dup2(2, 1)  # clients print; standard output belongs to the evaluator's own tables
-    yield_cpu()
+    os.nice(19)
     sender = Sender(ReportsFolder(given.reports), chosen_destinations(given.to), given.webhook)
     inbox, waiting, complete = _Inbox(), list[int](), True
     while True:

@@ -15,7 +15,13 @@ from shared.layout import MARKER_NAME, ModelFolder
 from shared.marker import parse_marker
 from shared.place import reports_of
 from trainer.advice import FollowAdvice
+from trainer.config_reading import from_host
 from trainer.publisher import PublishCheckpoint
+from trainer.trainer import train
+
+
+class Reached(Exception):
+    """The training has come to where it takes the callback."""
 
 
 class Evaluator(TrainerCallback):
@@ -104,6 +110,22 @@ def test_advice_about_something_else_or_none_at_all_changes_nothing(
 def test_without_an_evaluator_training_is_as_ever(tiny_model: Path, out: Path) -> None:
     trainer = _train(tiny_model, out, FollowAdvice(stop=True), save_total_limit=2)
     assert (trainer.state.global_step, _kept(out)) == (10, ["checkpoint-10", "checkpoint-8"])
+
+
+@pytest.mark.parametrize(("follow_advice", "asked"), [("keep", [{"stop": False}]), ("stop", [{"stop": True}])])
+def test_the_configuration_decides(
+    host_config: Any, monkeypatch: pytest.MonkeyPatch, follow_advice: str, asked: list[dict[str, bool]]
+) -> None:
+    made: list[dict[str, bool]] = []
+
+    def follow(**options: bool) -> FollowAdvice:
+        made.append(options)
+        raise Reached
+
+    monkeypatch.setattr("trainer.trainer.FollowAdvice", follow)
+    with pytest.raises(Reached):
+        train(from_host(host_config(follow_advice=follow_advice)))
+    assert made == asked
 
 
 def test_where_transformers_looks_for_the_best_itself_that_one_is_spared(tiny_model: Path, out: Path) -> None:

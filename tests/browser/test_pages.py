@@ -77,6 +77,18 @@ def test_the_heat_map_by_keyboard(page: Page, url: str) -> None:
     page.wait(lambda: page.texts(".answer h3") == ["checkpoint-10 0.2.0", "checkpoint-20 0.2.0"])
 
 
+def test_the_heat_map_is_as_it_was_left(page: Page, url: str) -> None:
+    page.size(1280, 260)  # so low that it scrolls
+    page.open(url, "#/cases")
+    page.wait(lambda: page.run("document.querySelector('.heat-canvas').width > 300"))
+    page.run("document.querySelector('.heat').scrollTo(0, 40)")
+    page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.press("3")
+    page.wait(lambda: page.all(".changes"))
+    page.press("2")
+    page.wait(lambda: page.run("document.querySelector('.heat')?.scrollTop") == 40)
+
+
 def test_the_picture_shows_what_the_reports_say(page: Page, url: str) -> None:
     page.open(url, "#/cases")
     page.wait(lambda: page.run("document.querySelector('.heat-canvas').width > 300"))

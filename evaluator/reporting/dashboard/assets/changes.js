@@ -63,8 +63,20 @@ function pairSummary(a, b, moved) {
     el("p", { class: "headline" }, `${percent(before / moved.compared)} → ${percent(after / moved.compared)} `, verdictMark(entry)),
     el("p", { text: `${moved.compared} cases compared: ${moved.broken.length} newly broken, ${moved.fixed.length} newly fixed, ${moved.worse.length} with a worse score, ${moved.better.length} with a better one.` }),
     ...verdictDetails(entry).map((text, i) => el("p", { class: i ? "muted small" : "" }, show(text))),
+    categoryChanges(entry),
     ...notes.map((text) => el("p", { class: "note" }, show(text))),
     entry || a === b ? "" : el("p", { class: "muted small", text: "No report compares these two; the counts are exact, but nobody tested whether they are more than chance. `sidestep-evaluator compare` does." }));
+}
+
+// The categories in which something moved, with the reports' verdict on each.
+function categoryChanges(entry) {
+  const moved = Object.entries(entry?.categories ?? {}).filter(([, each]) => each.broken || each.fixed);
+  if (moved.length < 2) return "";
+  return el("div", { class: "scroll-x" }, el("table", { class: "by-category" }, el("tbody", {}, moved.map(([name, each]) => el("tr", {},
+    el("th", { scope: "row" }, show(name)),
+    el("td", { class: "num", text: `${percent(each.rate_before)} → ${percent(each.rate_after)}` }),
+    el("td", { class: "num", text: `${each.broken} broken, ${each.fixed} fixed` }),
+    el("td", {}, verdictMark({ verdict: { word: each.word, sentence: "" } })))))));
 }
 
 // What a report says about its verdict, in its own words, and the figures behind them.

@@ -4,6 +4,8 @@
 const GROUP_HEIGHT = 24;
 const HEAD_HEIGHT = 30;
 
+let lastSeen = null; // where the reader was in the heat map: kept over a look at a case and over reports that land
+
 class HeatMap {
   constructor(model, indices) {
     this.model = model;
@@ -21,7 +23,7 @@ class HeatMap {
 
   listen() {
     const { scroller } = this;
-    scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
+    scroller.addEventListener("scroll", () => { this.remember(); this.schedule(); }, { passive: true });
     scroller.addEventListener("pointermove", (event) => this.point(event));
     scroller.addEventListener("pointerleave", () => { this.tip.hidden = true; });
     scroller.addEventListener("click", (event) => this.click(event));
@@ -56,7 +58,26 @@ class HeatMap {
     this.canvas.style.width = `${width}px`;
     this.canvas.style.height = `${this.scroller.clientHeight}px`;
     this.ratio = ratio;
+    this.restore();
     this.draw();
+  }
+
+  place() {
+    return [state.line, state.category, state.status, state.text, state.sort, state.dense].join("\n");
+  }
+
+  remember() {
+    if (this.restored) lastSeen = { place: this.place(), top: this.scroller.scrollTop, left: this.scroller.scrollLeft, cursor: this.cursor };
+  }
+
+  restore() {
+    if (!this.restored && lastSeen?.place === this.place()) {
+      this.scroller.scrollTop = lastSeen.top;
+      this.scroller.scrollLeft = lastSeen.left;
+      const { cursor } = lastSeen;
+      if (cursor && this.rows[cursor.row]?.group === undefined && cursor.row < this.rows.length && cursor.column < this.columns.length) this.cursor = cursor;
+    }
+    this.restored = true;
   }
 
   // Room for labels: names too where there are few checkpoints.
@@ -234,6 +255,7 @@ class HeatMap {
     const column = Math.max(0, Math.min(this.columns.length - 1, (this.cursor?.column ?? this.columns.length - 1) + right));
     this.cursor = { row, column };
     this.reveal();
+    this.remember();
     this.draw();
     const index = this.rows[row].index;
     if (quiet) return;

@@ -8,6 +8,7 @@ function render({ keepFocus = false } = {}) {
   const main = document.getElementById("main");
   const search = document.activeElement?.id === "search" ? document.activeElement : null;
   const caret = search?.selectionStart;
+  const inHeat = document.activeElement?.classList.contains("heat");
   forgetCharts();
   drawHeader();
   if (!model.lines.length) {
@@ -15,6 +16,7 @@ function render({ keepFocus = false } = {}) {
     return;
   }
   replaceChildren(main, ...PAGES[state.view](model));
+  if (keepFocus && inHeat) document.querySelector(".heat")?.focus({ preventScroll: true });
   if (keepFocus && search) {
     const field = document.getElementById("search");
     field?.focus();

@@ -182,14 +182,26 @@ function factsPanel(line) {
     ["suite", `${last.suite.name} ${last.suite.version}, ${plural(last.suite.cases, "case")}`],
     ["decoding", Object.entries(last.decoding).filter(([, value]) => value !== null && `${value}` !== "").map(([name, value]) => `${name} ${value}`).join(", ")],
     ["cost to training", sharingText(last.sharing)],
-    ["noise floor", last.noise?.flip_rate === null || last.noise?.flip_rate === undefined ? "" : `${percent(last.noise.flip_rate)} of verdicts flip by themselves (${last.noise.cases} cases)`],
+    ["noise floor", noiseText(last.noise)],
     ["last report", when(last.timing.finished_at)],
   ].filter(([, value]) => value);
   return el("section", { class: "panel facts" }, el("h2", { text: "Conditions" }), el("dl", {}, facts.map(([name, value]) => [el("dt", { text: name }), el("dd", {}, show(value))]).flat()));
 }
 
+function noiseText({ flip_rate: rate, cases, how }) {
+  if (rate === null) return "";
+  const measured = [cases ? plural(cases, "case") : "", how].filter(Boolean).join(", ");
+  return `${rate === 0 ? "no verdict flips by itself" : `${percent(rate)} of verdicts flip by themselves`}${measured ? ` (${measured})` : ""}`;
+}
+
+// What this evaluation cost the training beside it, and all of them so far.
 function sharingText(sharing) {
-  if (!sharing || sharing.slowdown === null || sharing.slowdown === undefined) return "";
-  const bounds = sharing.low !== null && sharing.high !== null ? ` (95 %: ${percent(sharing.low)} to ${percent(sharing.high)})` : "";
-  return `training steps ${percent(Math.abs(sharing.slowdown))} ${sharing.slowdown < 0 ? "faster" : "slower"} while this ran${bounds}`;
+  const parts = [["while the last checkpoint was evaluated", sharing], ["over the run so far", sharing.run]]
+    .filter(([, found]) => typeof found?.slowdown === "number")
+    .map(([name, found]) => `${percent(Math.abs(found.slowdown))} ${found.slowdown < 0 ? "faster" : "slower"} steps ${name}${boundsText(found)}`);
+  return parts.join("; ");
+}
+
+function boundsText({ low, high }) {
+  return typeof low === "number" && typeof high === "number" ? ` (95 %: ${percent(low)} to ${percent(high)})` : "";
 }

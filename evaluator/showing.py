@@ -6,6 +6,7 @@ import difflib
 import os
 import socket
 import sys
+import time
 from dataclasses import asdict
 
 from rich.console import Console
@@ -30,6 +31,7 @@ from evaluator.working.settings import EvaluatorSettings
 from shared.durable import to_json
 from shared.errors import NotComparable
 from shared.layout import REPORT_NAME, ReportsFolder
+from shared.live import evaluator_row, training_rows
 
 
 def print_summary(reports: ReportsFolder) -> None:
@@ -62,9 +64,11 @@ def print_status(settings: EvaluatorSettings, *, as_json: bool) -> None:
     console = _console()
     console.print(status_table(rows) if rows else f"no published checkpoints in {settings.place.root}", highlight=False)
     _print_chart(console, [each.report for each in read_reports(settings.place.reports) if not each.archived])
+    for row in training_rows(settings.place, time.monotonic()):
+        console.print(f"{row.title}: {row.text}", highlight=False)
     for each in running:
-        what = f"{each.checkpoint}, {each.cases_done} of {each.cases} cases" if each.checkpoint else each.state
-        console.print(f"evaluator {each.pid} on {each.host}: {what}, {each.pending} pending", highlight=False)
+        row = evaluator_row(each, time.time())
+        console.print(f"evaluator {each.pid} on {each.host}: {row.text}", highlight=False, markup=False)
     if not running:
         console.print("no evaluator is running here", highlight=False)
 

@@ -46,11 +46,15 @@ class Row:
 
 def rows(place: Place, now: float, monotonic: float) -> list[Row]:
     """The view's lines as things are now. ``now`` is wall clock, ``monotonic`` the clock of shared.pace."""
-    paces = [pace for model in place.model_folders() if (pace := read_pace(model.pace))]
-    running = [pace for pace in paces if pace.is_running(monotonic)]
-    found = [_training_row(pace) for pace in running]
-    found += [_evaluator_row(each, now) for each in evaluators_present(place.reports)]
+    found = training_rows(place, monotonic)
+    found += [evaluator_row(each, now) for each in evaluators_present(place.reports)]
     return found or [Row("waiting", "for a training or an evaluator to begin")]
+
+
+def training_rows(place: Place, monotonic: float) -> list[Row]:
+    """A line for each training that goes on here now."""
+    paces = [pace for model in place.model_folders() if (pace := read_pace(model.pace))]
+    return [_training_row(pace) for pace in paces if pace.is_running(monotonic)]
 
 
 def _training_row(pace: Pace) -> Row:
@@ -62,7 +66,8 @@ def _training_row(pace: Pace) -> Row:
     return Row("training", f"step {pace.step}{of} · {speed}", pace.step, pace.max_steps if of else None)
 
 
-def _evaluator_row(each: Presence, now: float) -> Row:
+def evaluator_row(each: Presence, now: float) -> Row:
+    """What one evaluator does."""
     pending = f" · {each.pending} pending" if each.pending else ""
     if each.state != "evaluating" or each.checkpoint is None:
         return Row("evaluator", f"{each.state}{pending}")

@@ -53,7 +53,7 @@ function historyStrip(model, index, b) {
     const before = line.columns[at - 1] ?? line.columns[1] ?? checkpoint;
     return el("a", { class: `square s${status}`, href: address({ b: checkpoint.key, a: before.key }), title: label, "aria-label": label, "aria-current": checkpoint === b ? "true" : undefined }, line.columns.length <= 24 ? checkpoint.label : "");
   });
-  return el("section", { class: "panel strip", "aria-label": "This case over all checkpoints" }, el("div", { class: "squares" }, squares));
+  return el("section", { class: "panel strip", "aria-label": "This case over all checkpoints" }, el("div", { class: line.columns.length > 40 ? "squares many" : "squares" }, squares));
 }
 
 function askedParts(asked) {

@@ -123,7 +123,7 @@ class HeatMap {
   }
 
   drawCells(context, row, y, first, last, left) {
-    const gap = this.cell >= 8 ? 1 : 0;
+    const gap = this.cell >= 8 && !state.dense ? 1 : 0;
     const tall = this.rowHeight - (this.rowHeight >= 8 ? 1 : 0);
     for (let c = first; c <= last; c++) {
       const status = this.columns[c].statuses[row.index];
@@ -173,8 +173,8 @@ class HeatMap {
     context.textAlign = "center";
     const every = Math.max(1, Math.ceil(38 / this.cell));
     for (let c = Math.ceil(first / every) * every; c <= last; c += every) {
-      const x = this.gutter + c * this.cell - left + this.cell / 2;
-      if (x < this.gutter + 4) continue;
+      const x = Math.max(this.gutter + 4, this.gutter + c * this.cell - left + this.cell / 2);
+      context.textAlign = x < this.gutter + 16 ? "left" : "center";
       context.fillStyle = this.cursor?.column === c ? this.colors.text : this.colors.muted;
       context.fillText(this.columns[c].label, x, HEAD_HEIGHT / 2);
     }

@@ -45,9 +45,10 @@ function betterCard(model, line) {
   const entries = [["the base model", base], ["the best before", best], ["the one before", previous]].filter(([, entry]) => entry);
   if (best && previous && best.against === previous.against) entries.splice(entries.length - 1, 1);
   const interval = intervalOf(last);
-  const [tone, headline] = direction(adviceFor(model, line)) ?? trend(last.comparisons) ?? ["", `${percent(rateOf(last))} at step ${last.label}`];
+  const words = direction(adviceFor(model, line)) ?? trend(last.comparisons);
+  const [tone, headline] = words ?? ["", `${percent(rateOf(last))} at step ${last.label}`];
   const now = `${percent(rateOf(last))}${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""} at step ${last.label}.`;
-  return card("Is it getting better?", tone, headline, now, ...entries.map(([name, entry]) => changeLine(name, entry)));
+  return card("Is it getting better?", tone, headline, words ? now : "", ...entries.map(([name, entry]) => changeLine(name, entry)));
 }
 
 // What advice.json says about this line, unless it is of an earlier version.

@@ -168,6 +168,9 @@ def show(names: list[str], results: Results, prompts: int) -> None:
     lines = []
     for name in names:
         rows = [row for row in results.rows if row["way"] == name]
+        if not rows or not ours:
+            lines.append([WAYS[name].title, "not run", "", "", "", ""])
+            continue
         both = [(row, ours[row["round"]]) for row in rows if row["round"] in ours]
         ratios = [median([row[key] / own[key] for row, own in both]) for key in ("generation", "whole")]
         same = [sum(a.strip() == b.strip() for a, b in zip(row["answers"], own["answers"], strict=True)) / prompts

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from evaluator.engine.protocol import EngineInfo
 from evaluator.reporting import report as schema
-from evaluator.reporting.store import StoredReport, commit, rebuild_views
+from evaluator.reporting.files import read_report
+from evaluator.reporting.store import StoredReport, commit
 from evaluator.reporting.suites import keep_suite
 from evaluator.results import CaseResult, Outcome, Sharing
 from evaluator.suite.case import Suite
@@ -16,6 +17,7 @@ from evaluator.suite.loading import case_hash
 from evaluator.watching.scan import Candidate
 from evaluator.working.evaluation import Ending
 from evaluator.working.settings import EvaluatorSettings
+from evaluator.working.views import Views
 from shared import outbox
 from shared.layout import OUTBOX_NAME
 from shared.logs import get_logger
@@ -35,7 +37,9 @@ class Committed:
     report: schema.Report | None = None
 
 
-def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | None:
+def commit_ending(
+    settings: EvaluatorSettings, ending: Ending, views: Views, *, others_wait: bool = False
+) -> Committed | None:
     """Commit the report of an ending; None when another evaluator was first. Raises OSError when that is impossible."""
     reports = settings.place.reports
     report = build_report(settings, ending)
@@ -44,9 +48,9 @@ def commit_ending(settings: EvaluatorSettings, ending: Ending) -> Committed | No
         return None
     if ending.suite:
         keep_suite(reports, ending.suite)
-    stored = rebuild_views(reports, keep_reports=settings.keep_reports)
+    stored = views.refresh(others_wait=others_wait)
     release_held(settings, ending.task.candidate)
-    final = _find(stored, report)
+    final = _committed(settings, report) if stored is None else _find(stored, report)
     _tell(final)
     return Committed(final.checkpoint, final.step, final.outcome, final.comparison.new_failures, final)
 
@@ -135,6 +139,16 @@ def _training(marker: Marker | None) -> schema.TrainingEntry:
         seconds_per_step=marker.seconds_per_step,
         adapter_type=marker.adapter_type,
     )
+
+
+def _committed(settings: EvaluatorSettings, report: schema.Report) -> schema.Report:
+    """The report as it was committed, with its comparisons; itself when it was replaced in the meantime."""
+    reports = settings.place.reports
+    try:
+        found = read_report(reports.base if report.step is None else reports.checkpoint(report.step))
+    except (OSError, schema.InvalidReport):
+        return report
+    return found if found.identity == report.identity else report
 
 
 def _find(stored: list[StoredReport], report: schema.Report) -> schema.Report:

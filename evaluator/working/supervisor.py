@@ -25,6 +25,7 @@ from evaluator.working.model_worker import ModelWorker, StopRequested, Surroundi
 from evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
 from evaluator.working.presence import Presence, PresenceFile, evaluators_present
 from evaluator.working.settings import EvaluatorSettings
+from evaluator.working.views import Views
 from shared.errors import EngineError, ReportsFolderError, SuiteError
 from shared.layout import model_folder_name
 from shared.logs import get_logger
@@ -100,6 +101,7 @@ class Supervisor:
             settings.stall_seconds,
         )
         self._evaluation = Evaluation(settings, self._worker, self._on_progress)
+        self._views = Views(settings)
         self._not_before: dict[str, float] = {}  # failed attempts wait before they are repeated
         self._begun: set[str] = set()
         self._ended: set[str] = set()  # forced tasks that this run has brought to an end
@@ -125,6 +127,7 @@ class Supervisor:
             log.info("stopped; finished cases are kept, the rest follows at the next start")
         finally:
             self._worker.close()
+            self._catch_up()
             self._presence.remove()
             self._wakeup.close()
         return self._session
@@ -139,6 +142,7 @@ class Supervisor:
             if self._run_one(tasks):
                 idle_since = time.monotonic()
                 continue
+            self._catch_up()
             if not tasks and last_look and not self._settling():
                 return
             if not tasks and self._settling():
@@ -241,7 +245,7 @@ class Supervisor:
             if ending is None:
                 self._defer(task.identity.id)
                 return
-            committed = commit_ending(self._settings, ending)
+            committed = commit_ending(self._settings, ending, self._views, others_wait=bool(others))
             attempt.forget()
         self._ended.add(task.identity.id)
         if committed:
@@ -249,6 +253,13 @@ class Supervisor:
             waiting = [other.identity.step for other in others if other.identity.step is not None]
             for observer in self._observers:
                 observer.landed(committed, waiting)
+
+    def _catch_up(self) -> None:
+        """Bring the views up to date; that they cannot be written is no reason to end otherwise than one would."""
+        try:
+            self._views.catch_up()
+        except OSError as error:
+            log.error("the views of %s cannot be written: %s", self._settings.place.reports.root, error)
 
     def _storage_failed(self, task: Task, error: Exception) -> None:
         """Reports cannot be written: pause claims, keep what is there, try again later; a single pass gives up."""

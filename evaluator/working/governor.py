@@ -22,7 +22,10 @@ from typing import Protocol
 
 from evaluator.results import Sharing
 from evaluator.working.slowdown import BLOCK_STEPS, Estimate, Step, caused, estimate, lost
+from shared.logs import get_logger
 from shared.pace import KEPT_STEPS, Pace, read_pace
+
+log = get_logger("evaluator.worker")
 
 LOOK_SECONDS = 1.0  # the pace is read at most this often
 REST_SECONDS = 0.25  # between looks while resting
@@ -203,6 +206,8 @@ class Governor:
     def between_steps(self, check: Callable[[], None] = lambda: None) -> None:
         """Return when it is time to work; rests until then. ``check`` is called while resting and may raise."""
         while not should_work(self._view(), self._policy):
+            if self.rested_seconds == 0:
+                log.info("resting: training is to lose at most %.3g %%", 100 * (self._policy.max_slowdown or 0))
             self._switch(working=False)
             self._weigh(paid_for=False)
             before = self._clock()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
 from evaluator.engine.transformers_engine import TransformersEngine, create
 from evaluator.suite.case import Message
 from shared.errors import DeadlinePassed, DeviceOutOfMemory
-from shared.pace import PaceFile
+from shared.pace import Pace, machine_name, process_space
 from tests.fakes.expert import FakeExpert, read_until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -130,25 +130,16 @@ def expert(tmp_path: Path) -> FakeExpert:
     return FakeExpert(tmp_path / "expert")
 
 
-@contextmanager
-def training_beside(expert: FakeExpert, step_seconds: float = 0.02) -> Iterator[None]:
-    """A training that leaves its pace, and loses nothing to anybody."""
-    stop, file = threading.Event(), PaceFile(expert.model.pace)
-    for _ in range(200):
-        file.step_ended()
-
-    def train() -> None:
-        while not stop.wait(step_seconds):
-            file.step_ended()
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        file.close()
+def leave_pace(expert: FakeExpert) -> None:
+    """What a training leaves that has made 100 steps of a second each, and is alive."""
+    now = time.monotonic()
+    steps = tuple((now - 100 + n, now - 99 + n) for n in range(100))
+    pace = Pace(
+        machine=machine_name(), process=os.getpid(), process_space=process_space(), training=True,
+        written_at=now + 600,  # alive for as long as the test takes
+        steps=steps,
+    )  # fmt: skip
+    expert.model.pace.write_text(pace.model_dump_json())
 
 
 def test_a_deadline_is_one_outcome_with_its_reason_and_a_rerun_makes_up_for_it(expert: FakeExpert) -> None:
@@ -168,23 +159,25 @@ def test_a_stop_in_the_middle_of_a_rest_ends_at_once_and_keeps_what_is_finished(
     expert.publish(10)
     expert.hold.touch()
     expert.script(hold_after={"10": 2})
-    with training_beside(expert):
-        process = expert.start("watch", "--max-slowdown", "0.000001")
-        read_until(process, "2 of 4 cases done")
-        process.terminate()
-        assert process.wait(30) == 0
+    leave_pace(expert)
+    process = expert.start("watch", "--max-slowdown", "0.000001")
+    read_until(process, "resting")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
     expert.hold.unlink()
     before = len(expert.answered())
+    expert.model.pace.unlink()
     expert.run("watch", "--once")
     assert [line for line in expert.answered()[before:] if line.startswith("10 ")] == ["10 case-3", "10 case-4"]
 
 
 def test_a_report_says_what_was_seen_of_the_training_beside_it(expert: FakeExpert) -> None:
     expert.publish(10)
-    with training_beside(expert):
-        expert.run("watch", "--once")
+    leave_pace(expert)
+    expert.run("watch", "--once")
     sharing = expert.report("checkpoint-10")["sharing"]
-    assert sharing["run"]["steps_alone"] + sharing["run"]["steps_beside"] > 100
+    assert sharing["run"]["steps_alone"] == 100
 
 
 def test_without_a_training_nothing_is_said_and_nothing_rests(expert: FakeExpert) -> None:

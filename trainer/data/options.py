@@ -190,8 +190,8 @@ def _check_pretokenized(config: TrainingConfig, where: str) -> None:
 def _check_streaming(config: TrainingConfig, where: str) -> None:
     if config.group_by_length:
         raise ConfigError(
-            f"{where}: group_by_length needs all rows at once, streaming has never more than a few",
-            hint="set one of them to false",
+            f"{where}: group_by_length and streaming are both true",
+            hint="a stream's rows are not known beforehand, so they cannot be sorted by length: choose one",
         )
     if config.packing and config.max_steps is None:
         raise ConfigError(

@@ -132,7 +132,7 @@ def test_a_missing_field_is_named(host_config: HostConfig, name: str) -> None:
         ({"batch_size": 0}, "batch_size = 0 must be at least 1"),
         ({"fp16": True, "bf16": True}, "both true"),
         ({"feedforward_modules": ["down_proj"]}, "no meaning for lora"),
-        ({"streaming": True, "group_by_length": True}, "group_by_length needs all rows"),
+        ({"streaming": True, "group_by_length": True}, "cannot be sorted by length"),
         ({"pretokenized_cache": "x", "streaming": True}, "exclude each other"),
         ({"lr_scheduler_kwargs_json": "{"}, "not valid JSON"),
     ],

@@ -148,7 +148,7 @@ def test_a_stream_without_a_usable_row_ends(config: TrainingConfig) -> None:
 def test_what_cannot_be_streamed(config: TrainingConfig, tmp_path: Path) -> None:
     for changes, reason in (
         ({"packing": True}, "set max_steps, or packing to false"),
-        ({"group_by_length": True}, "needs all rows at once"),
+        ({"group_by_length": True}, "cannot be sorted by length"),
         ({"pretokenized_cache": "x"}, "exclude each other"),
         ({"use_pretokenized": True}, "exclude each other"),
     ):

@@ -1,9 +1,9 @@
 """What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
 
-    python -m benchmarks.step_time [--quick] [--alternations 5] [--seconds 18]
+    python -m benchmarks.step_time [--quick] [--alternations 5] [--max-slowdown 0.02 0.1]
 
 One training with steps of equal size runs all the time. In "B" the real worker evaluates real checkpoints without a
-pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). After that the worker evaluates under its governor for a
+pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
 while, as it does by default. Step times are those that the training itself leaves (shared.pace).
 """
 
@@ -161,42 +161,82 @@ def slowdown_words(training: Training, windows: list[Window]) -> str:
     return f"{cost.slowdown:+.1%} ({cost.low:+.1%} to {cost.high:+.1%})"
 
 
+@dataclass
+class Governed:
+    """What came of a governed worker: its limit, the training's steps meanwhile, and cases a minute."""
+
+    limit: float
+    steps: list[float]
+    rate: float
+    told: str
+
+
+def govern(training: Training, workload: Workload, device: str, limit: float, seconds: float) -> Governed:
+    """Evaluate under the governor for a while; only a training that runs for longer can pay for a whole evaluation."""
+    governed = Evaluating(workload, device, training, limit)
+    began = time.monotonic()
+    governed.run_for(seconds)
+    window = ("governed", began, time.monotonic())
+    governed.worker.kill()
+    rate = 60 * len(governed.cases) / (window[2] - window[1])
+    return Governed(limit, steps_in(training, window), rate, _told(governed))
+
+
 def run(arguments: argparse.Namespace) -> None:
     workload, results = prepared(), Results("step_time", fresh=True)
     with tempfile.TemporaryDirectory() as folder:
         training = Training(workload.base_model, arguments.device, Path(folder))
         try:
             training.wait_for_steps(5)
+            began = time.monotonic()
+            while time.monotonic() - began < arguments.lead_seconds:
+                time.sleep(1)
+                training.look()
+            lead = steps_in(training, ("alone", began, time.monotonic()))
+            # Before the worker that never rests: the governor takes the steps it finds for steps without an evaluator.
+            governed = [
+                govern(training, workload, arguments.device, limit, arguments.governed_seconds)
+                for limit in arguments.max_slowdown
+            ]
             free = Evaluating(workload, arguments.device, training, None)
             windows = alternate(training, free, arguments.alternations, arguments.seconds)
             free.worker.kill()
-            governed = Evaluating(workload, arguments.device, training, arguments.max_slowdown)
-            began = time.monotonic()
-            governed.run_for(arguments.governed_seconds)
-            last = ("governed", began, time.monotonic())
-            governed.worker.kill()
         finally:
             training.end()
-    alone = [median(steps_in(training, each)) for each in windows if each[0] == "alone"]
-    beside = [median(steps_in(training, each)) for each in windows if each[0] == "beside" and steps_in(training, each)]
-    under = steps_in(training, last)
-    ratio = median(beside) / median(alone)
-    free_rate = 60 * len(free.cases) / sum(until - since for kind, since, until in windows if kind == "beside")
-    governed_rate = 60 * len(governed.cases) / (last[2] - last[1])
-    results.add(alone=alone, beside=beside, governed=under, free_rate=free_rate, governed_rate=governed_rate)
-    mean = f"{sum(under) / len(under) / median(alone):.3f} (mean)" if under else ""
-    governed_name = f"beside a governed worker (`--max-slowdown {arguments.max_slowdown}`)"
-    free_cost = slowdown_words(training, windows)
-    rows = [
-        ["training alone", spread(alone, 3), "1", "", ""],
-        ["beside a worker that never rests", spread(beside, 3), f"{ratio:.3f}", free_cost, f"{free_rate:.0f}"],
-        [governed_name, spread(under, 3), mean, _told(governed), f"{governed_rate:.0f}"],
+    show(results, training, (lead, windows, free, governed), arguments)
+
+
+def show(
+    results: Results,
+    training: Training,
+    measured: tuple[list[float], list[Window], Evaluating, list[Governed]],
+    arguments: argparse.Namespace,
+) -> None:
+    lead, windows, free, governed = measured
+    each_window = [(kind, steps_in(training, (kind, since, until))) for kind, since, until in windows]
+    alone = [median(steps) for kind, steps in each_window if kind == "alone" and steps]
+    beside = [median(steps) for kind, steps in each_window if kind == "beside" and steps]
+    rate = 60 * len(free.cases) / sum(until - since for kind, since, until in windows if kind == "beside")
+    results.add(
+        lead=lead, alone=alone, beside=beside, rate=rate, governed=[vars(each) for each in governed], windows=windows
+    )
+    rows = [["training alone, before", spread(lead, 3), "1", "", ""]]
+    for each in governed:
+        name = f"beside a governed worker (`--max-slowdown {each.limit:g}`)"
+        mean = f"{sum(each.steps) / len(each.steps) / (sum(lead) / len(lead)):.3f}" if each.steps and lead else ""
+        rows.append([name, spread(each.steps, 3), f"{mean} (means)", each.told, f"{each.rate:.0f}"])
+    ratio = f"{median(beside) / median(alone):.3f}"
+    cost = slowdown_words(training, windows)
+    rows += [
+        ["training alone, in turns", spread(alone, 3), "1", "", ""],
+        ["beside a worker that never rests (`--max-slowdown 0`)", spread(beside, 3), ratio, cost, f"{rate:.0f}"],
     ]
     header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
-    results.show("Training beside the evaluator", [table(header, rows)], [
-        f"A B A B, {arguments.alternations} alternations of {arguments.seconds:g} s; medians of each window's steps, "
-        f"then {arguments.governed_seconds:g} s governed.",
-    ])  # fmt: skip
+    note = (
+        f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s each, then A B A B, "
+        f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window's steps)."
+    )
+    results.show("Training beside the evaluator", [table(header, rows)], [note])
 
 
 def _told(evaluating: Evaluating) -> str:
@@ -213,13 +253,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--alternations", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=18.0, help="length of a window")
-    parser.add_argument("--governed-seconds", type=float, default=120.0)
-    parser.add_argument("--max-slowdown", type=float, default=0.02)
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of a window")
+    parser.add_argument("--lead-seconds", type=float, default=60.0, help="training alone before anything else")
+    parser.add_argument("--governed-seconds", type=float, default=90.0)
+    parser.add_argument("--max-slowdown", type=float, nargs="+", default=[0.02, 0.1])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.alternations, arguments.seconds, arguments.governed_seconds = 2, 12.0, 30.0
+        arguments.alternations, arguments.seconds = 2, 8.0
+        arguments.lead_seconds, arguments.governed_seconds = 15.0, 20.0
     run(arguments)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 
 from evaluator.reporting.markdown import report_markdown
@@ -69,7 +70,7 @@ def _decompressed(content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             plain = file.read(MAX_REPORT_BYTES + 1)
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidReport(f"document: {error}") from error
     if len(plain) > MAX_REPORT_BYTES:
         raise TooLarge(f"is larger than {MAX_REPORT_BYTES} bytes when decompressed")

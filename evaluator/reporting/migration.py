@@ -53,7 +53,7 @@ def _loaded(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         try:
             document = json.loads(content)  # knows NaN, which Python's own writer puts into files
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidReport(f"document: {error}") from error
     if not isinstance(document, dict):
         raise InvalidReport("document: is no JSON object")

@@ -46,6 +46,14 @@ def _help(command: str, *subcommand: str) -> str:
         (("sidestep-evaluator", "status"), "--json --base-model --device --dtype --suite"),
         (("sidestep-evaluator", "compare"), "--fail-on-regression --base-model --device --dtype --suite"),
         (("sidestep-evaluator", "health"), "--max-age"),
+        (
+            ("sidestep-evaluator", "gate"),
+            "--checkpoint --against --max-drop --min-success-rate --min-category-rate --forbid-regression --json",
+        ),
+        (
+            ("sidestep-evaluator", "watch"),
+            "--max-drop --min-success-rate --min-category-rate --forbid-regression --keep-reports --fail-on-regression",
+        ),
     ],
 )
 def test_help_names_what_is_promised(command: tuple[str, ...], promised: str) -> None:

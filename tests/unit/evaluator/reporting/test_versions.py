@@ -19,6 +19,7 @@ from shared.durable import to_json
 from shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
+TORN = gzip.compress(b"{}")[:10] + b"\xff" * 20
 SAMPLES = Path(__file__).parent / "samples"
 SCHEMAS = Path(__file__).resolve().parents[4] / "docs" / "schema"
 
@@ -117,7 +118,7 @@ def test_a_fault_between_compressing_and_removing_loses_nothing(reports: Reports
     assert not files.compress(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"{}")[:-6], gzip.compress(b"[]")])
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"{}")[:-6], gzip.compress(b"[]"), TORN])
 def test_a_broken_compressed_report_is_left_alone(reports: ReportsFolder, content: bytes) -> None:
     folder = reports.checkpoint(10)
     folder.mkdir(parents=True)
@@ -170,6 +171,7 @@ def test_reports_of_the_host_are_read_and_never_rewritten(reports: ReportsFolder
     [
         (b"[]", "no JSON object"),
         (b"{", "document"),
+        (b"[" * 100_000, "document"),
         (b'{"schema_version": 99}', "newer than this Sidestep"),
         (b'{"checkpoint": "final"}', "names no step"),
     ],

@@ -165,6 +165,17 @@ class PublishCheckpoint(TrainerCallback):
         if self._pace_file:
             self._pace_file.interrupted()
 
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if "train_runtime" in (logs or {}):
+            self._join()  # with save_total_limit 1, the last checkpoint is deleted after this when it is not the best
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return

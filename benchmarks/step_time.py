@@ -63,6 +63,9 @@ class Training:
         if pace := read_pace(self.model.pace):
             self.steps |= dict(pace.steps)
 
+    def signal(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
+
     def wait_for_steps(self, count: int) -> None:
         while len(self.steps) < count:
             time.sleep(1)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -110,7 +110,8 @@ def live_view(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]] = ()) 
     def look() -> None:
         for line in [line for tail in tails for line in tail.lines()]:
             console.print(Text(line), soft_wrap=True)
-        live.update(picture(rows(place, time.time(), time.monotonic())), refresh=True)
+        with suppress(OSError):  # a folder that comes or goes while we look: the next look is half a second away
+            live.update(picture(rows(place, time.time(), time.monotonic())), refresh=True)
 
     with live, _logging_through(live):
         ticking = _Ticker(look)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, SFTTrainer
@@ -238,3 +239,22 @@ def test_labels_arrive_at_the_model_as_they_were_made(config: TrainingConfig, tm
         assert text.startswith("answer ")
         assert text.rstrip("\n").endswith("<|im_end|>")
         assert "question" not in text
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_dataset_type_huggingface_asks_the_hub_even_for_a_name_that_looks_local(
+    config: TrainingConfig, streaming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def load_dataset(*names: Any, **options: Any) -> datasets.Dataset:
+        asked.append((*names, options))
+        return datasets.Dataset.from_list([{"prompt": "q", "completion": "a"}] * 3)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    path = f"{Path(config.dataset_path).parent}::validation::large"
+    changes = {"dataset_type": "huggingface", "dataset_path": path, "streaming": streaming, "max_steps": 1}
+    next(iter(load(config, **changes).train))
+    expected = {"split": "validation", "streaming": streaming}
+    assert asked == [(str(Path(config.dataset_path).parent), "large", expected)]
+    assert len(load(config, dataset_path=str(Path(config.dataset_path).parent)).train) == 24  # else it is the folder

@@ -69,3 +69,10 @@ def test_validation_and_test_losses_are_computed(
     loss_of(config, tmp_path / "out", streaming=True)
     assert "eval loss" in caplog.text
     assert "test loss" in caplog.text
+
+
+def test_a_stream_of_preferences_trains(config: TrainingConfig, tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(6)]
+    path = str(write_rows(tmp_path / "dpo.jsonl", rows))
+    steps, loss = loss_of(config, tmp_path / "out", method="dpo", streaming=True, dataset_path=path)
+    assert (steps, loss) == (3, pytest.approx(0.6931, abs=1e-3))

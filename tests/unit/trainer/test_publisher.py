@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
+from evaluator.watching.scan import scan
 from shared.layout import INCOMPLETE_SENTINEL, MARKER_NAME, ModelFolder
 from shared.marker import parse_marker
 from shared.outbox import held_entries
+from shared.place import find_place
 from tests.fakes.checkpoints import write_checkpoint
 from trainer.publisher import PublishCheckpoint, RunDescription
 
@@ -111,3 +114,54 @@ def test_other_save_strategies(tiny_model: Path, tmp_path: Path, strategy: str) 
         callbacks=[PublishCheckpoint()],
     ).train()  # fmt: skip
     assert [entry.marker.step for entry in held_entries(out)] == [2, 4]
+
+
+class _Sharding(Trainer):  # type: ignore[misc]
+    """Saves as FSDP does with SHARDED_STATE_DICT: a folder of shards in place of weights."""
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        shards = Path(str(output_dir)) / "pytorch_model_fsdp_0"
+        shards.mkdir(parents=True)
+        (shards / "__0_0.distcp").write_bytes(b"shard")
+
+
+def test_shards_are_published_with_the_reason_why_they_cannot_be_evaluated(tiny_model: Path, tmp_path: Path) -> None:
+    out = ModelFolder(tmp_path / "weights" / "tiny")
+    rows = Dataset.from_list([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}] * 4)
+    arguments = TrainingArguments(
+        output_dir=str(out.root), max_steps=2, save_steps=1, save_total_limit=1, report_to=[], use_cpu=True,
+        disable_tqdm=True,
+    )  # fmt: skip
+    _Sharding(
+        model=AutoModelForCausalLM.from_pretrained(tiny_model), args=arguments, train_dataset=rows,
+        callbacks=[PublishCheckpoint()],
+    ).train()  # fmt: skip
+    found = scan(find_place(tmp_path / "weights"))
+    assert [each.step for each in found] == [1, 2]
+    assert all("its weights are FSDP shards (pytorch_model_fsdp_0)" in str(each.rejected) for each in found)
+
+
+def test_the_last_checkpoint_is_published_although_it_is_deleted_at_once(tiny_model: Path, tmp_path: Path) -> None:
+    """save_total_limit 1 and an earlier best one: the Trainer deletes the last checkpoint at the end of training."""
+    out = ModelFolder(tmp_path / "weights" / "tiny")
+    publisher = PublishCheckpoint()
+    slow = threading.Event()
+    publish = publisher._publish
+
+    def publish_late(*args: Any) -> None:
+        slow.wait(0.5)
+        publish(*args)
+
+    publisher._publish = publish_late  # type: ignore[method-assign]
+    rows = Dataset.from_list([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}] * 4)
+    arguments = TrainingArguments(
+        output_dir=str(out.root), max_steps=2, save_steps=1, save_total_limit=1, eval_strategy="steps", eval_steps=1,
+        load_best_model_at_end=True, metric_for_best_model="loss", greater_is_better=True, report_to=[], use_cpu=True,
+        disable_tqdm=True,
+    )  # fmt: skip
+    Trainer(
+        model=AutoModelForCausalLM.from_pretrained(tiny_model), args=arguments, train_dataset=rows, eval_dataset=rows,
+        callbacks=[publisher],
+    ).train()  # fmt: skip
+    assert [path.name for path in out.root.glob("checkpoint-*")] == ["checkpoint-1"]
+    assert [entry.marker.step for entry in held_entries(out)] == [1, 2]

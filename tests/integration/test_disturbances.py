@@ -125,6 +125,17 @@ def test_a_pause_changes_no_answer(
     assert pauses > 7
 
 
+@pytest.mark.model
+def test_half_of_the_threads_change_no_answer(
+    engine: TransformersEngine, requests: list[Request], undisturbed: dict[str, str]
+) -> None:
+    engine.beside(True)
+    try:
+        assert answered(engine, requests, lambda tokens: None) == undisturbed
+    finally:
+        engine.beside(False)
+
+
 @pytest.fixture
 def expert(tmp_path: Path) -> FakeExpert:
     return FakeExpert(tmp_path / "expert")

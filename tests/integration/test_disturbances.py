@@ -127,13 +127,19 @@ def test_a_pause_changes_no_answer(
 
 @pytest.mark.model
 def test_half_of_the_threads_change_no_answer(
-    engine: TransformersEngine, requests: list[Request], undisturbed: dict[str, str]
+    engine: TransformersEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.beside(True)
+    before = torch.get_num_threads()
+    monkeypatch.setattr(engine, "_threads", 2)
     try:
-        assert answered(engine, requests, lambda tokens: None) == undisturbed
-    finally:
         engine.beside(False)
+        assert torch.get_num_threads() == 2
+        alone = answered(engine, requests[:2], lambda tokens: None)
+        engine.beside(True)
+        assert torch.get_num_threads() == 1
+        assert answered(engine, requests[:2], lambda tokens: None) == alone
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import ConfigError, ManifestError, SidestepError
 from trainer.cli import parse_settings
-from trainer.config import FIELD_NAMES, REQUIRED, TrainingConfig, with_overrides
+from trainer.config import REQUIRED, with_overrides
 from trainer.config_reading import from_host, read_config
 
 HostConfig = Callable[..., dict[str, Any]]
@@ -176,18 +176,3 @@ def test_overrides(host_config: HostConfig) -> None:
         with_overrides(config, {"batchsize": 1})
     with pytest.raises(ConfigError, match="no FIELD=VALUE"):
         parse_settings(["batch_size"])
-
-
-def test_every_field_of_the_contract_is_known() -> None:
-    contract = """base_model_name quantization dataset_path output_dir device adapter_type target_modules epochs
-    learning_rate batch_size gradient_accumulation_steps lr_scheduler rank alpha method feedforward_modules dropout
-    warmup_steps warmup_ratio validation_path test_path use_unsloth max_seq_length dataloader_num_workers
-    dataloader_pin_memory dataloader_prefetch_factor dataloader_persistent_workers fp16 bf16 use_tf32 use_sdpa
-    flash_attention_2 memory_efficient_attention activation_checkpointing packing torch_compile torch_compile_backend
-    torch_compile_mode optim group_by_length save_steps save_strategy save_total_limit evaluation_strategy eval_steps
-    load_best_model_at_end metric_for_best_model greater_is_better logging_steps gradient_checkpointing
-    gradient_checkpointing_kwargs lr_scheduler_kwargs pretokenized_cache use_cuda_graphs cuda_graph_warmup_steps
-    field_mapping text_field format prompt_template streaming max_in_memory_samples use_pretokenized dataset_type
-    multi_task_config resume_checkpoint soft_prompts"""
-    assert set(contract.split()) <= set(FIELD_NAMES)
-    assert TrainingConfig.__dataclass_params__.frozen  # type: ignore[attr-defined]

@@ -111,9 +111,22 @@ def test_quantization_is_never_dropped_in_silence(host_config: Callable[..., dic
     assert plan.replaced == ("quantization int4 is replaced by float32 weights (--allow-unquantized)",)
 
 
-def test_unknown_devices_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("requested", "there", "found"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda:1", True, "cuda:1")],
+)
+def test_devices(monkeypatch: pytest.MonkeyPatch, requested: str, there: bool, found: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: there)
+    assert find_device(requested).device == found
+
+
+def test_unknown_and_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="unknown device"):
         find_device("tpu")
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        find_device("cuda")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "floor": ["-m", "benchmarks.floor"],
     "step_time": ["-m", "benchmarks.step_time"],
     "publish_blocking": ["-m", "benchmarks.publish_blocking", str(BASE_MODEL)],
+    "adapter_types": ["-m", "benchmarks.adapter_types", str(BASE_MODEL)],
+    "trainer_overhead": ["-m", "benchmarks.trainer_overhead", str(BASE_MODEL)],
     "latency": ["-m", "benchmarks.latency"],
     "scaling": ["-m", "benchmarks.scaling"],
     "dashboard": ["-m", "benchmarks.dashboard"],

@@ -18,7 +18,7 @@ import trainer.trainer as training
 from tests.fakes.tiny_model import build_tiny_model
 from trainer.config_reading import from_host
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 REPOSITORY = Path(__file__).resolve().parents[2]
 Train = Callable[..., Any]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import trainer.trainer
 from tests.fakes.tiny_model import build_tiny_model
@@ -81,3 +82,8 @@ def trained(
 def history(done: Any, name: str) -> list[float]:
     """What a Trainer logged under ``name``, in order."""
     return [row[name] for row in done.state.log_history if name in row]
+
+
+def weights_of(done: Any) -> torch.Tensor:
+    """All that a Trainer trained, in one tensor."""
+    return torch.cat([each.detach().flatten() for each in done.model.parameters() if each.requires_grad])

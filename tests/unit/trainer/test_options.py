@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 import trainer.model_loader
 from shared.errors import ConfigError
 from shared.layout import ModelFolder
-from tests.unit.trainer.conftest import ROWS, history, write_rows
+from tests.unit.trainer.conftest import history, weights_of, write_rows
 from trainer.arguments import checkpointing, training_arguments
 from trainer.callbacks import DelayCompilation
 from trainer.config_reading import from_host
@@ -24,10 +23,6 @@ from trainer.device_plan import DeviceFacts, plan_device
 
 Train = Callable[..., Any]
 HostConfig = Callable[..., dict[str, Any]]
-
-
-def _weights(done: Any) -> torch.Tensor:
-    return torch.cat([each.detach().flatten() for each in done.model.parameters() if each.requires_grad])
 
 
 # Length of training and rate
@@ -74,9 +69,9 @@ def test_optimizer(trained: Train, optim: str, name: str) -> None:
 
 
 def test_seed_decides_order_and_initialisation(trained: Train) -> None:
-    first = _weights(trained(seed=1, learning_rate=0.01)[1])
-    assert torch.equal(first, _weights(trained(seed=1, learning_rate=0.01)[1]))
-    assert not torch.equal(first, _weights(trained(seed=2, learning_rate=0.01)[1]))
+    first = weights_of(trained(seed=1, learning_rate=0.01)[1])
+    assert torch.equal(first, weights_of(trained(seed=1, learning_rate=0.01)[1]))
+    assert not torch.equal(first, weights_of(trained(seed=2, learning_rate=0.01)[1]))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +160,7 @@ def test_precision_of_the_frozen_weights(
     monkeypatch.setattr("trainer.device_plan.cpu_dtype", lambda: "bfloat16")
     _, done = trained(**training)
     assert done.model.get_base_model().model.layers[0].mlp.up_proj.weight.dtype == dtype
-    assert _weights(done).dtype == torch.float32  # the adapter's own stay precise
+    assert weights_of(done).dtype == torch.float32  # the adapter's own stay precise
 
 
 def test_full_fine_tuning_in_bf16_keeps_precise_weights_and_multiplies_in_bf16(
@@ -229,8 +224,8 @@ def test_gradient_checkpointing_recomputes_what_it_says(
 
 
 def test_selective_checkpointing_changes_no_gradient(trained: Train) -> None:
-    plain = _weights(trained(learning_rate=0.01)[1])
-    assert torch.equal(plain, _weights(trained(learning_rate=0.01, gradient_checkpointing="selective")[1]))
+    plain = weights_of(trained(learning_rate=0.01)[1])
+    assert torch.equal(plain, weights_of(trained(learning_rate=0.01, gradient_checkpointing="selective")[1]))
 
 
 @pytest.mark.parametrize("kind", [True, "selective"])
@@ -313,95 +308,6 @@ def test_cuda_graphs_are_compiled_for_one_shape(host_config: HostConfig, tmp_pat
     assert arguments.pad_to_multiple_of == 128
 
 
-# Saving, evaluating
-
-
-def _saved(done: Any) -> list[int]:
-    names = [path.name for path in Path(done.args.output_dir).glob("checkpoint-*")]
-    return sorted(int(name.rpartition("-")[2]) for name in names)
-
-
-@pytest.mark.parametrize(
-    ("training", "steps"),
-    [
-        ({"save_strategy": "steps", "save_steps": 2}, [2, 4, 5]),
-        ({"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}, [5]),
-        ({"save_strategy": "no"}, []),
-        ({"save_strategy": "epoch", "batch_size": 8}, [3, 5]),
-    ],
-)
-def test_save_strategy_steps_and_limit(trained: Train, training: dict[str, Any], steps: list[int]) -> None:
-    _, done = trained(**training, max_steps=5)
-    assert _saved(done) == steps
-
-
-@pytest.mark.parametrize(
-    ("training", "steps"),
-    [
-        ({"evaluation_strategy": "steps", "eval_steps": 2}, [2, 4, 5]),  # and at the end
-        ({"evaluation_strategy": "steps", "save_steps": 3}, [3, 5]),
-        ({"evaluation_strategy": "epoch", "batch_size": 8}, [3, 5]),
-        ({"evaluation_strategy": "no"}, []),
-    ],
-)
-def test_evaluation_strategy_and_steps(trained: Train, training: dict[str, Any], steps: list[int]) -> None:
-    _, done = trained(**training, max_steps=5)
-    assert [row["step"] for row in done.state.log_history if "eval_loss" in row] == steps
-
-
-@pytest.mark.parametrize(
-    ("training", "best"),
-    [
-        ({}, min),
-        ({"metric_for_best_model": "eval_loss", "greater_is_better": False}, min),
-        ({"metric_for_best_model": "eval_loss", "greater_is_better": True}, max),
-        ({"metric_for_best_model": "eval_mean_token_accuracy"}, max),
-    ],
-)
-def test_the_best_model_is_what_is_left_in_the_end(trained: Train, training: dict[str, Any], best: Any) -> None:
-    _, done = trained(
-        **training, load_best_model_at_end=True, evaluation_strategy="steps", save_strategy="steps", save_steps=1,
-        max_steps=4, learning_rate=0.5, lr_scheduler="constant",
-    )  # fmt: skip
-    name = training.get("metric_for_best_model", "eval_loss")
-    values = history(done, name)
-    assert len(set(values)) > 1
-    chosen = Path(done.state.best_model_checkpoint)
-    assert chosen.name == f"checkpoint-{values.index(best(values)) + 1}"
-    final = (chosen.parent / "final" / "adapter_model.safetensors").read_bytes()
-    assert final == (chosen / "adapter_model.safetensors").read_bytes()
-
-
-def test_test_data_is_evaluated_once_at_the_end(trained: Train, tmp_path: Path) -> None:
-    _, done = trained({"test_path": str(write_rows(tmp_path / "test.jsonl", ROWS[:3]))})
-    assert len(history(done, "test_loss")) == 1
-
-
-def test_resume_goes_on_with_step_optimizer_and_rate(trained: Train, tmp_path: Path) -> None:
-    training = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "learning_rate": 0.02}
-    _, whole = trained(**training)
-    _, rest = trained(**training, resume_checkpoint=str(Path(whole.args.output_dir) / "checkpoint-3"))
-    assert [row["step"] for row in rest.state.log_history if "loss" in row] == [1, 2, 3, 4, 5, 6]
-    assert torch.allclose(_weights(rest), _weights(whole), atol=1e-6)
-
-
-def test_name_version_and_base_model_reach_the_marker(trained: Train, tiny_model: Path) -> None:
-    _, done = trained({"expert_name": "shop", "expert_version": "3"}, save_strategy="steps", save_steps=2)
-    marker = json.loads((Path(done.args.output_dir) / "checkpoint-2" / "READY.json").read_text())
-    assert (marker["expert_name"], marker["expert_version"], marker["adapter_type"]) == ("shop", "3", "lora")
-    assert marker["base_model"] == str(tiny_model)
-
-
 def test_checkpointing_from_both_spellings(host_config: HostConfig) -> None:
     assert checkpointing(from_host(host_config())) is False
     assert checkpointing(from_host(host_config(gradient_checkpointing=True))) is True
-
-
-def test_a_full_models_checkpoint_is_whole(trained: Train) -> None:
-    _, done = trained(
-        adapter_type="full", rank=None, alpha=None, target_modules=None, save_strategy="steps", save_steps=2
-    )
-    folder = Path(done.args.output_dir) / "checkpoint-2"
-    assert not (folder / "adapter_config.json").exists()
-    saved = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-    assert all(torch.equal(saved[name], each) for name, each in done.model.state_dict().items())

@@ -191,6 +191,8 @@ def _question(row: Row, shape: RowShape) -> list[ChatMessage]:
     if instruction is None and isinstance(extra, dict):
         instruction, extra = extra.get("instruction"), {k: v for k, v in extra.items() if k != "instruction"}
     if isinstance(instruction, list):
+        if not instruction:
+            raise UnusableRow("the instruction is empty")
         return _messages(instruction)
     if instruction is None:
         raise UnusableRow(f"no usable column: it has {_columns(row)}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,13 @@ ROWS = [
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_not_searched_for_garbage() -> None:
+    """A Trainer collects garbage when it begins, and most of the time of a short training would go into that."""
+    gc.collect()
+    gc.freeze()
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:

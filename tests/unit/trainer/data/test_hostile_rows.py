@@ -52,7 +52,7 @@ def tokenizer(tiny_model: Path) -> PreTrainedTokenizerBase:
 
 
 @given(row=rows, shape=st.sampled_from(SHAPES))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_row_is_an_example_or_has_a_reason(row: Any, shape: RowShape) -> None:
     try:
         example = to_example(row, shape)
@@ -70,7 +70,7 @@ def test_a_row_is_an_example_or_has_a_reason(row: Any, shape: RowShape) -> None:
 
 
 @given(batch=st.lists(rows, max_size=6), shape=st.sampled_from(SHAPES), longest=st.integers(1, 64))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_accounted_for(
     tokenizer: PreTrainedTokenizerBase, batch: list[Any], shape: RowShape, longest: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_every_row_is_accounted_for(
 
 
 @given(content=st.binary(max_size=200) | st.lists(rows.map(lambda row: json.dumps(row).encode())).map(b"\n".join))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_lines_that_are_rows_or_not(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_bytes(content)
@@ -98,7 +98,7 @@ contents = st.text(letters, max_size=20).map(lambda text: text.strip("\n"))
 
 
 @given(messages=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), contents), min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @pytest.mark.parametrize("form", ["<|{0}|>\n{1}\n<|end|>", "<|im_start|>{0}\n{1}<|im_end|>"])
 def test_what_is_written_down_is_read_back(form: str, messages: list[tuple[str, str]]) -> None:
     text = "\n".join(form.format(role, content) for role, content in messages)

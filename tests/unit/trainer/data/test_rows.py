@@ -135,6 +135,7 @@ def test_preferences_that_are_none(row: dict[str, Any], reason: str) -> None:
         ({"instruction": "q", "output": [float("inf")]}, "neither text nor JSON"),
         ({"instruction": 5, "output": "a"}, "the instruction is no text but a number"),
         ({"instruction": "  ", "output": "a"}, "the instruction is empty"),
+        ({"prompt": [], "completion": "a"}, "the instruction is empty"),
         ({"instruction": "q", "output": "a", "system": 1}, "the system message is no text"),
         ({"instruction": "q", "output": "\ud800"}, "half of a surrogate pair"),
         ({"instruction": "q", "output": "x" * (MAX_CHARACTERS + 1)}, "longer than 4,000,000 characters"),

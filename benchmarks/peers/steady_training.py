@@ -5,6 +5,7 @@ python -m benchmarks.peers.steady_training BASE_MODEL OUTPUT_DIR DEVICE [ROWS TO
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
@@ -13,11 +14,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from benchmarks.workload import MODULES
+from evaluator.working.process_priority import die_with_parent
 from shared.cpu_dtype import cpu_dtype
 from trainer.publisher import PublishCheckpoint
 
 
 def main() -> None:
+    die_with_parent(os.getppid())
     base, output, device = sys.argv[1:4]
     rows, tokens, save_steps = map(int, sys.argv[4:7] or (4, 118, 10**9))
     dtype = cpu_dtype() if device == "cpu" else "bfloat16"

@@ -34,7 +34,11 @@ def engine() -> TransformersEngine:
 @pytest.fixture(scope="module")
 def requests() -> list[Request]:
     cases = json.loads((PROJECT / "examples" / "shop" / "tests" / "test_cases.json").read_text())["test_cases"][:6]
-    return [Request(each["id"], (Message("user", each["user_prompt"]),)) for each in cases]
+    # Limits that differ, so that cases end one after the other.
+    return [
+        Request(each["id"], (Message("user", each["user_prompt"]),), max_new_tokens=4 + 3 * number)
+        for number, each in enumerate(cases)
+    ]
 
 
 @pytest.fixture(scope="module")

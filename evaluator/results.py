@@ -96,6 +96,15 @@ class Sharing:
 
 
 @dataclass(frozen=True)
+class NoiseFloor:
+    """How often verdicts of a checkpoint differ from its own in another company of cases; None where unknown."""
+
+    flip_rate: float | None = None
+    cases: int = 0
+    how: str = ""
+
+
+@dataclass(frozen=True)
 class Identity:
     """What makes an outcome the same outcome: same identity, already done.
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import orjson
 import torch
-from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PeftModel
+from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PeftModel, PromptTuningConfig
 from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
@@ -24,6 +24,7 @@ from shared.durable import read_bounded
 from shared.errors import CheckpointRejected, CheckpointVanished
 
 MAX_CONFIG_BYTES = 1 << 20
+MAX_VIRTUAL_TOKENS = 4096
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # Settings that describe an adapter's arithmetic. Everything else in the file is ignored, or refused below.
@@ -33,6 +34,7 @@ _LORA_KEYS = {
 }  # fmt: skip
 _KINDS: dict[str, tuple[type[PeftConfig], set[str]]] = {
     "LORA": (LoraConfig, _LORA_KEYS),
+    "PROMPT_TUNING": (PromptTuningConfig, {"num_virtual_tokens"}),
     "IA3": (IA3Config, {"target_modules", "feedforward_modules", "fan_in_fan_out", "exclude_modules"}),
     "LOKR": (
         LoKrConfig,
@@ -66,7 +68,13 @@ class ResidentModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+        self.soft_prompt: torch.Tensor | None = None  # (virtual tokens, hidden size), in front of every prompt
         self._originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+
+    @property
+    def touched(self) -> frozenset[int]:
+        """Ids of the parameters that are the checkpoint's at the moment, and not the base model's."""
+        return frozenset(id(parameter) for parameter, _ in self._originals)
 
     def attach(self, folder: Path) -> None:
         """Become the checkpoint in ``folder``: an adapter, or full weights of the same architecture.
@@ -91,6 +99,7 @@ class ResidentModel:
         for parameter, original in self._originals:
             parameter.data = original
         self._originals = []
+        self.soft_prompt = None
 
     def _set_aside(self, parameter: torch.nn.Parameter, replacement: torch.Tensor) -> None:
         self._originals.append((parameter, parameter.data))
@@ -99,6 +108,9 @@ class ResidentModel:
     def _attach_adapter(self, folder: Path) -> None:
         config = read_adapter_config(folder)
         state = read_weights(folder / ADAPTER_WEIGHTS)
+        if isinstance(config, PromptTuningConfig):
+            self.soft_prompt = self._soft_prompt(config, state)
+            return
         for parameter in self._touched(config):
             self._set_aside(parameter, parameter.data.clone())
         try:
@@ -119,6 +131,19 @@ class ResidentModel:
             self._unwrap()
             raise
         self._forget_peft()
+
+    def _soft_prompt(self, config: PromptTuningConfig, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        embedding = self.model.get_input_embeddings().weight
+        prompt = state.pop("prompt_embeddings", None)
+        if prompt is None or state:
+            odd = "prompt_embeddings is missing" if prompt is None else f"{sorted(state)[0]} does not belong there"
+            raise CheckpointRejected(f"{ADAPTER_WEIGHTS}: the tensor {odd}")
+        shape = (config.num_virtual_tokens, embedding.shape[1])
+        if tuple(prompt.shape) != shape:
+            raise CheckpointRejected(
+                f"the adapter does not fit the base model: its soft prompt has shape {tuple(prompt.shape)}, not {shape}"
+            )
+        return prompt.to(embedding.device, embedding.dtype)
 
     def _touched(self, config: PeftConfig) -> Iterator[torch.nn.Parameter]:
         """Weights of the target modules. Raises CheckpointRejected for what cannot be merged alone."""
@@ -191,7 +216,9 @@ def read_adapter_config(folder: Path) -> PeftConfig:
         )
     build, known = _KINDS[kind]
     values: dict[str, Any] = {key: document[key] for key in known if document.get(key) is not None}
-    if not isinstance(values.get("target_modules"), list) or not all(
+    if kind == "PROMPT_TUNING":
+        values["num_virtual_tokens"] = _virtual_tokens(values.get("num_virtual_tokens"))
+    elif not isinstance(values.get("target_modules"), list) or not all(
         isinstance(x, str) for x in values["target_modules"]
     ):
         raise CheckpointRejected("adapter_config.json: target_modules is no list of names")
@@ -199,6 +226,12 @@ def read_adapter_config(folder: Path) -> PeftConfig:
         return build(task_type="CAUSAL_LM", **values)
     except (TypeError, ValueError) as error:
         raise CheckpointRejected(f"adapter_config.json: {_first_line(error)}") from error
+
+
+def _virtual_tokens(value: Any) -> int:
+    if not isinstance(value, int) or not 0 < value <= MAX_VIRTUAL_TOKENS:
+        raise CheckpointRejected(f"adapter_config.json: num_virtual_tokens = {value!r} is no number of tokens")
+    return value
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -15,15 +15,22 @@ MAX_SLOTS = 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """A request as token ids. ``limit`` is the longest answer, in tokens."""
+    """A request as token ids. ``limit`` is the longest answer, in tokens.
+
+    ``reference`` is the answer whose likelihood is wanted; ``sample`` numbers the answers to one request;
+    ``virtual`` is how many of the tokens are a soft prompt's.
+    """
 
     case_id: str
     tokens: tuple[int, ...]
     limit: int
+    reference: tuple[int, ...] = ()
+    sample: int = 0
+    virtual: int = 0
 
     @property
     def length(self) -> int:
-        return len(self.tokens) + self.limit
+        return len(self.tokens) + max(self.limit, len(self.reference))
 
 
 @dataclass(frozen=True)
@@ -44,4 +51,4 @@ def make_plan(prompts: Sequence[Prompt], *, bytes_per_position: int, memory_byte
 
 def in_order(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Longest first, so that what takes longest starts first and the tail is short; ties by id."""
-    return sorted(prompts, key=lambda prompt: (-prompt.length, prompt.case_id))
+    return sorted(prompts, key=lambda prompt: (-prompt.length, prompt.case_id, prompt.sample))

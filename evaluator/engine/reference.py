@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
-from evaluator.engine.decode import Language, first_stop, seed_of
+from evaluator.engine import ragged
+from evaluator.engine.choosing import log_probabilities, seed_of
+from evaluator.engine.decode import Language, first_stop
 from evaluator.engine.plan import Prompt
 from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
 
@@ -26,7 +29,7 @@ class _Hook(StoppingCriteria):
         self._before = before
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        answer = input_ids[0, len(self._prompt.tokens) :].tolist()
+        answer = input_ids[0].tolist()
         self._hook(self._before + len(answer))
         stopped = (
             bool(self._decoding.stop) and first_stop(self._language.text_of(answer), self._decoding.stop) is not None
@@ -34,9 +37,16 @@ class _Hook(StoppingCriteria):
         return torch.tensor([stopped], device=input_ids.device)
 
 
+class Resident(Protocol):
+    """A model, and the soft prompt (virtual tokens, hidden size) that stands before every prompt, if any."""
+
+    model: PreTrainedModel
+    soft_prompt: torch.Tensor | None
+
+
 @torch.inference_mode()
 def answer_one_by_one(
-    model: PreTrainedModel,
+    resident: Resident,
     prompts: Sequence[Prompt],
     language: Language,
     decoding: Decoding,
@@ -44,15 +54,16 @@ def answer_one_by_one(
     between_steps: BetweenSteps,
 ) -> None:
     """Answer each prompt alone. The parameters are those of the decode loop."""
-    produced = 0
+    model, produced = resident.model, 0
     for prompt in prompts:
         began = time.monotonic()
         if decoding.temperature > 0:
-            torch.manual_seed(seed_of(prompt.case_id, decoding.seed))
+            torch.manual_seed(seed_of(prompt.case_id, decoding.seed, prompt.sample))
         ids = torch.tensor([prompt.tokens], device=model.device)
         hook = _Hook(prompt, language, decoding, between_steps, produced)
+        embeds = ragged.embed(model.get_input_embeddings(), ids, resident.soft_prompt)
         output = model.generate(
-            ids,
+            inputs_embeds=embeds,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=prompt.limit,
             eos_token_id=sorted(language.end_tokens),
@@ -60,9 +71,20 @@ def answer_one_by_one(
             stopping_criteria=StoppingCriteriaList([hook]),
             **_sampling(decoding),
         )
-        tokens = output[0, len(prompt.tokens) :].tolist()
+        tokens = output[0].tolist()  # without the prompt, because that went in as embeddings
         produced += len(tokens)
-        on_answer(_answer(prompt, tokens, language, decoding, time.monotonic() - began))
+        answer = _answer(prompt, tokens, language, decoding, time.monotonic() - began)
+        on_answer(replace(answer, reference_logprob=_likelihood(model, prompt, embeds)))
+
+
+def _likelihood(model: PreTrainedModel, prompt: Prompt, embeds: torch.Tensor) -> float | None:
+    """Mean log-probability per token of the prompt's reference."""
+    if not prompt.reference:
+        return None
+    reference = torch.tensor([prompt.reference], device=embeds.device)
+    behind = model.get_input_embeddings()(reference[:, :-1])
+    logits = model(inputs_embeds=torch.cat([embeds, behind], 1)).logits[0, embeds.shape[1] - 1 :]
+    return sum(log_probabilities(logits, prompt.reference)) / len(prompt.reference)
 
 
 def _answer(prompt: Prompt, tokens: list[int], language: Language, decoding: Decoding, seconds: float) -> Answer:
@@ -72,10 +94,11 @@ def _answer(prompt: Prompt, tokens: list[int], language: Language, decoding: Dec
     return Answer(
         case_id=prompt.case_id,
         text=text if stop is None else text[:stop],
-        prompt_tokens=len(prompt.tokens),
+        prompt_tokens=len(prompt.tokens) - prompt.virtual,
         output_tokens=len(tokens),
         finish_reason="stop" if ended or stop is not None else "length",
         seconds=seconds,
+        sample=prompt.sample,
     )
 
 

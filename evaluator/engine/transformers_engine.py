@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluator.engine import device_memory, ragged
+from evaluator.engine import device_memory, fused, ragged
 from evaluator.engine.adapters import ResidentModel
 from evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
 from evaluator.engine.determinism import probe_row_group
@@ -28,6 +28,8 @@ from evaluator.engine.protocol import (
     Request,
 )
 from evaluator.engine.reference import answer_one_by_one
+from evaluator.engine.replay import Replay
+from evaluator.engine.samples import gathering
 from shared.chat_templates import template_named
 from shared.checkpoint import describe_file, files_that_matter
 from shared.cpu_dtype import cpu_dtype
@@ -94,7 +96,7 @@ class _Prepared:
     """A forward pass that fits a plan; kept from one checkpoint to the next."""
 
     plan: Plan
-    forward: ragged.RaggedForward
+    forward: ragged.RaggedForward | fused.FusedForward
 
 
 class TransformersEngine:
@@ -112,16 +114,37 @@ class TransformersEngine:
         if tokenizer.chat_template is None:
             tokenizer.chat_template = template_named(settings.prompt_template or "chatml")
             notes.append(f"the base model has no chat template; {settings.prompt_template or 'chatml'} is used")
+        self._exact = False
+        self._fused: fused.FusedModel | None = None
+        self._replay: Replay | None = None
         self._unsupported = ragged.is_supported(model)
-        self._group = 1
         if self._unsupported is None:
-            self._group, found = probe_row_group(model)
-            model.set_attn_implementation(ragged.NAME)
-            notes.append(found)
+            notes += self._choose_forward()
+            if self._exact and dict(settings.options).get("replay", True):
+                self._replay = Replay()
         else:
             notes.append(f"answers come one by one from transformers' generate: {self._unsupported}")
-        self._info = _describe(settings, model, tuple(notes))
+        self._info = _describe(settings, model, tuple(notes), self._exact)
         log.info("evaluating on %s in %s; %s", self._info.device, self._info.dtype, "; ".join(notes))
+
+    def _choose_forward(self) -> list[str]:
+        """Take the fast forward pass where it gives the model's own logits; returns what was found, in words."""
+        reason = fused.is_in_family(self._model)
+        packs = reason is None and fused.packs_weights(self._model)
+        group = probe_row_group(self._model, packs=packs)
+        self._group, self._exact = group.size, group.exact
+        if reason is None:
+            candidate = fused.FusedModel(self._model, self._group, packs=packs)
+            difference = fused.agrees(self._model, candidate)
+            if difference <= fused.TOLERANCE[self._model.dtype]:
+                self._fused = candidate
+                return [group.words, f"own forward pass with {'packed' if packs else 'plain'} weights"]
+            reason = f"its own logits differ from ours by {difference:.2g} of their spread"
+        if packs:
+            group = probe_row_group(self._model, packs=False)
+            self._group, self._exact = group.size, group.exact
+        self._model.set_attn_implementation(ragged.NAME)
+        return [group.words, f"transformers' forward pass, because {reason}"]
 
     @property
     def info(self) -> EngineInfo:
@@ -130,17 +153,25 @@ class TransformersEngine:
     def attach(self, folder: Path) -> None:
         self._unpark()
         self._resident.attach(folder)
+        self._refresh()
 
     def detach(self) -> None:
         self._resident.detach()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._fused:
+            self._fused.refresh(self._resident.touched)
 
     def beside(self, training: bool) -> None:
         if self._model.device.type == "cpu":
             torch.set_num_threads(max(1, self._threads // 2) if training else self._threads)
 
     def park(self) -> None:
-        self._resident.detach()
+        self.detach()
         self._prepared = None
+        if self._fused and self._model.device.type != "cpu":
+            self._fused.release()  # or its copies of the weights would stay on the device
         self._parking.park()
 
     def _unpark(self) -> None:
@@ -151,6 +182,8 @@ class TransformersEngine:
             out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
         if out_of_memory:
             raise DeviceOutOfMemory("the device has too little free memory to bring the base model back")
+        if self._fused and not self._fused.layers:
+            self._fused.take()
 
     def answer(
         self,
@@ -166,10 +199,11 @@ class TransformersEngine:
         wanted = [everything[request.case_id] for request in requests]
         for prompt in wanted:
             if prompt.limit <= 0:
-                on_answer(Answer(prompt.case_id, "", len(prompt.tokens), 0, PROMPT_TOO_LONG, 0.0))
+                on_answer(Answer(prompt.case_id, "", len(prompt.tokens) - prompt.virtual, 0, PROMPT_TOO_LONG, 0.0))
         todo = in_order([prompt for prompt in wanted if prompt.limit > 0])
+        todo, on_answer = gathering(todo, decoding, on_answer)
         if self._unsupported is not None:
-            answer_one_by_one(self._model, todo, self._language(), decoding, on_answer, between_steps)
+            answer_one_by_one(self._resident, todo, self._language(), decoding, on_answer, between_steps)
         elif todo:
             self._answer_ragged(todo, fitting, decoding, on_answer, between_steps)
 
@@ -182,10 +216,10 @@ class TransformersEngine:
         between_steps: BetweenSteps,
     ) -> None:
         """Answer with as many slots as fit; after an out-of-memory with half of them."""
-        left = {prompt.case_id: prompt for prompt in todo}
+        left = {(prompt.case_id, prompt.sample): prompt for prompt in todo}
 
         def on_one(answer: Answer) -> None:
-            del left[answer.case_id]
+            del left[answer.case_id, answer.sample]
             on_answer(answer)
 
         plan = self._plan(suite)
@@ -194,7 +228,8 @@ class TransformersEngine:
             out_of_memory = False
             try:
                 forward = self._forward_for(Plan(slots, plan.capacity))
-                DecodeLoop(forward, slots, self._language(), decoding).run(list(left.values()), on_one, between_steps)
+                loop = DecodeLoop(forward, slots, self._language(), decoding, self._replay)
+                loop.run(list(left.values()), on_one, between_steps)
             except torch.OutOfMemoryError:
                 out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
             if not out_of_memory:
@@ -214,23 +249,37 @@ class TransformersEngine:
         budget = device_memory.cache_budget(self._model.device, held)
         return make_plan(suite, bytes_per_position=per_position, memory_bytes=budget)
 
-    def _forward_for(self, plan: Plan) -> ragged.RaggedForward:
+    def _forward_for(self, plan: Plan) -> ragged.RaggedForward | fused.FusedForward:
         """Slots for this plan, cleared: what a broken checkpoint left in them must not reach the next one."""
         if self._prepared is None or self._prepared.plan != plan:
             self._prepared = None
-            self._prepared = _Prepared(plan, ragged.RaggedForward(self._model, plan.slots, plan.capacity, self._group))
+            self._prepared = _Prepared(plan, self._new_forward(plan))
         else:
             self._prepared.forward.slots.clear()
+        self._prepared.forward.soft_prompt = self._resident.soft_prompt
         return self._prepared.forward
+
+    def _new_forward(self, plan: Plan) -> ragged.RaggedForward | fused.FusedForward:
+        if self._fused:
+            return fused.FusedForward(self._fused, plan.slots, plan.capacity)
+        return ragged.RaggedForward(self._model, plan.slots, plan.capacity, self._group)
 
     def _prompt(self, request: Request, decoding: Decoding) -> Prompt:
         """Token ids in the base model's own chat template; limit 0 when the prompt alone is too long for the model."""
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        room = getattr(self._model.config, "max_position_embeddings", 1 << 30) - len(tokens) - 1
-        limit = request.max_new_tokens or decoding.max_new_tokens
-        return Prompt(request.case_id, tuple(tokens), max(0, min(limit, room)))
+        virtual = 0 if self._resident.soft_prompt is None else self._resident.soft_prompt.shape[0]
+        words = self._model.get_input_embeddings().weight.shape[0]
+        tokens = [*range(words, words + virtual), *tokens]
+        room = max(0, getattr(self._model.config, "max_position_embeddings", 1 << 30) - len(tokens) - 1)
+        limit = min(request.max_new_tokens or decoding.max_new_tokens, room)
+        reference: tuple[int, ...] = ()
+        if request.reference:
+            reference = tuple(self._tokenizer(request.reference, add_special_tokens=False)["input_ids"])
+        return Prompt(
+            request.case_id, tuple(tokens), limit, reference if len(reference) <= room else (), virtual=virtual
+        )
 
     def _language(self) -> Language:
         configured = self._model.generation_config.eos_token_id
@@ -241,7 +290,7 @@ class TransformersEngine:
         )
 
 
-def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str, ...]) -> EngineInfo:
+def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str, ...], exact: bool) -> EngineInfo:
     packages = ("sidestep", "torch", "transformers", "peft")
     return EngineInfo(
         base_model=settings.base_model,
@@ -250,6 +299,7 @@ def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str
         dtype=str(model.dtype).removeprefix("torch."),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=notes,
+        exact=exact,
     )
 
 

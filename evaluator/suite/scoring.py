@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluator.engine.protocol import Answer
-from evaluator.results import CaseResult, CaseStatus, CheckResult
+from evaluator.results import CaseResult, CaseStatus, CheckResult, SampleResult
 from evaluator.suite.case import Case, Check
 from evaluator.suite.scorers import SCORERS, Context
 from evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
@@ -32,7 +32,19 @@ def score_answer(case: Case, answer: Answer, folder: Path) -> CaseResult:
         output_tokens=answer.output_tokens,
         finish_reason=answer.finish_reason,
         seconds=answer.seconds,
+        reference_logprob=answer.reference_logprob,
+        samples=tuple(_sample(case, text, folder) for text in answer.others),
     )
+
+
+def _sample(case: Case, output: str, folder: Path) -> SampleResult:
+    """One of several answers, by the same checks."""
+    text = output[:MAX_ANSWER_CHARACTERS]
+    results = [run_check(check, text, Context(folder)) for check in case.checks]
+    if not results:
+        return SampleResult(output, None, None)
+    passed = all(result.passed for result in results)
+    return SampleResult(output, passed, sum(result.score for result in results) / len(results))
 
 
 def status_of(case: Case, results: tuple[CheckResult, ...]) -> CaseStatus:

@@ -86,6 +86,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
             generate_seconds=ending.generate_seconds,
             attempts=ending.attempts,
         ),
+        noise=schema.NoiseEntry(**asdict(ending.noise)),
         sharing=_sharing(ending.sharing),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evaluator.engine.protocol import EngineInfo
-from evaluator.results import CaseResult, Outcome, Sharing
+from evaluator.results import CaseResult, NoiseFloor, Outcome, Sharing
 from evaluator.suite.case import Suite
 from evaluator.working.attempts import MAX_ATTEMPTS, Attempt
 from evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
@@ -40,6 +40,7 @@ class Ending:
     generate_seconds: float = 0.0
     attempts: int = 1
     sharing: Sharing = field(default_factory=Sharing)
+    noise: NoiseFloor = field(default_factory=NoiseFloor)
 
 
 OnProgress = Callable[[Task, Mapping[str, CaseResult], int], None]  # task, finished cases, cases in all
@@ -86,6 +87,7 @@ class Evaluation:
             said.generate_seconds,
             attempt.failures + 1,
             said.sharing,
+            said.noise,
         )
 
     def _work(self, task: Task, suite: Suite, attempt: Attempt) -> Finished | Failed:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, TypeAdapter
 
 from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from evaluator.results import CaseResult, Sharing
+from evaluator.results import CaseResult, NoiseFloor, Sharing
 from shared.durable import to_json_line
 from shared.marker import FileEntry
 
@@ -80,6 +80,7 @@ class Finished:
     attach_seconds: float
     generate_seconds: float
     sharing: Sharing = field(default_factory=Sharing)
+    noise: NoiseFloor = field(default_factory=NoiseFloor)
     kind: Literal["finished"] = "finished"
 
 

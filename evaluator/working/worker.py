@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from evaluator.engine.protocol import Answer, Engine, EngineSettings, Request
+from evaluator.engine.protocol import Answer, BetweenSteps, Engine, EngineSettings, Request
+from evaluator.results import CaseResult, NoiseFloor
 from evaluator.suite.case import Suite
 from evaluator.suite.loading import load_suite
 from evaluator.suite.scoring import score_answer
@@ -51,6 +52,8 @@ from shared.errors import (
 from shared.logs import configure_logging, get_logger
 
 PROGRESS_SECONDS = 1.0
+NOISE_CASES = 32  # answered twice where answers may depend on their company
+NOISE_COMPANY = 3
 PARK_SECONDS = 30.0  # without work for so long, a GPU's memory is given back
 
 log = get_logger("evaluator.worker")
@@ -75,11 +78,11 @@ class Worker:
         try:
             self._attach(assignment)
             attached = time.monotonic()
-            self._answer(assignment, suite, begin)
+            noise = self._answer(assignment, suite, begin)
         finally:
             self._engine.detach()
             sharing = self._governor.end()
-        self._send(Finished(attached - begin, time.monotonic() - attached, sharing))
+        self._send(Finished(attached - begin, time.monotonic() - attached, sharing, noise))
 
     def _suite_of(self, assignment: Assignment) -> Suite:
         if self._suite is None or self._suite.sha256 != assignment.suite_sha256:
@@ -98,14 +101,40 @@ class Worker:
                 continue  # rotated away while loading; the next source may still have it
             return
 
-    def _answer(self, assignment: Assignment, suite: Suite, begin: float) -> None:
+    def _answer(self, assignment: Assignment, suite: Suite, begin: float) -> NoiseFloor:
         cases = {case.id: case for case in suite.cases}
-        requests = [Request(case.id, case.messages, case.max_new_tokens) for case in suite.cases]
-        folder = assignment.suite_path.parent
-        reported = 0.0
+        requests = [Request(case.id, case.messages, case.max_new_tokens, case.reference) for case in suite.cases]
+        between_steps = self._hook(assignment, begin)
+        answers: list[Answer] = []
+
+        def score(answer: Answer) -> CaseResult:
+            return score_answer(cases[answer.case_id], answer, assignment.suite_path.parent)
 
         def on_answer(answer: Answer) -> None:
-            self._send(CaseDone(score_answer(cases[answer.case_id], answer, folder)))
+            answers.append(answer)
+            self._send(CaseDone(score(answer)))
+
+        done = set(assignment.done)
+        todo = [request for request in requests if request.case_id not in done]
+        self._engine.answer(todo, assignment.decoding, on_answer, between_steps, plan_for=requests)
+        if self._engine.info.exact:
+            return NoiseFloor(0.0, len(cases), "answers are bit-identical in every layout tried at start")
+        again = noise_sample(todo)
+        before = {answer.case_id: score(answer).status for answer in answers}
+        flips = [0]
+
+        def compare(answer: Answer) -> None:
+            flips[0] += score(answer).status is not before[answer.case_id]
+
+        # alone or nearly so, and without the whole suite's plan: as different a layout as there is
+        for start in range(0, len(again), NOISE_COMPANY):
+            self._engine.answer(again[start : start + NOISE_COMPANY], assignment.decoding, compare, between_steps)
+        how = f"measured: the same cases again, {NOISE_COMPANY} at a time"
+        return NoiseFloor(flips[0] / len(again), len(again), how) if again else NoiseFloor()
+
+    def _hook(self, assignment: Assignment, begin: float) -> BetweenSteps:
+        """What happens between two steps: the deadline, a sign of life, and the governor's pauses."""
+        reported = 0.0
 
         def still_there(tokens: int) -> None:
             nonlocal reported
@@ -123,8 +152,13 @@ class Worker:
             still_there(tokens)
             self._governor.between_steps(lambda: still_there(tokens))
 
-        todo = [request for request in requests if request.case_id not in set(assignment.done)]
-        self._engine.answer(todo, assignment.decoding, on_answer, between_steps, plan_for=requests)
+        return between_steps
+
+
+def noise_sample(requests: Sequence[Request]) -> list[Request]:
+    """At most NOISE_CASES requests, spread over the suite. Pure."""
+    step = max(1, -(-len(requests) // NOISE_CASES))
+    return list(requests[::step])
 
 
 def failure_of(error: SidestepError) -> Failed:

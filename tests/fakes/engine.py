@@ -36,7 +36,7 @@ class FakeEngine:
     def __init__(self, settings: EngineSettings) -> None:
         if settings.base_model.endswith("broken"):
             raise BaseModelError(f"{settings.base_model} cannot be loaded")
-        self.info = EngineInfo(settings.base_model, "f" * 64, "cpu", "float32", {"fake": "1"})
+        self.info = EngineInfo(settings.base_model, "f" * 64, "cpu", "float32", {"fake": "1"}, exact=True)
         self._attached = "base"
 
     def attach(self, folder: Path) -> None:

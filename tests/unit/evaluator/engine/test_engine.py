@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from evaluator.engine import transformers_engine
-from evaluator.engine.decode import first_stop, lowest_of_the_largest, sampling_probabilities, seed_of
+from evaluator.engine.choosing import lowest_of_the_largest, sampling_probabilities, seed_of
+from evaluator.engine.decode import first_stop
 from evaluator.engine.plan import Plan, Prompt, in_order, make_plan
 from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
 from evaluator.engine.reference import answer_one_by_one
@@ -72,7 +73,7 @@ def test_ragged_answers_equal_the_reference(engine32: TransformersEngine, adapte
     reference: dict[str, Answer] = {}
     prompts = [engine32._prompt(request, GREEDY) for request in requests]
     answer_one_by_one(
-        model, prompts, engine32._language(), GREEDY,
+        engine32._resident, prompts, engine32._language(), GREEDY,
         lambda answer: reference.update({answer.case_id: answer}), lambda tokens: None,
     )  # fmt: skip
     model.set_attn_implementation(transformers_engine.ragged.NAME)

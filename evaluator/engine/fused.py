@@ -1,0 +1,215 @@
+"""The forward pass of Llama's family over slots, in few operations: what a small model's step costs is mostly overhead.
+
+transformers' modules take some forty operations a layer; this takes eighteen: projections stacked, activations and
+residual sums computed by the products, attention as two batched products over dense slots. It is used only after its
+logits were compared with the model's own at start (``agrees``); any other model goes through evaluator.engine.ragged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as functional
+from transformers import PreTrainedModel
+
+from evaluator.engine.attention import SlotAttention
+from evaluator.engine.key_values import KeyValues
+from evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
+from evaluator.engine.products import Product, can_pack
+from evaluator.engine.ragged import embed, heads_of
+
+FAMILY = ("llama", "mistral", "qwen2", "qwen3")
+_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+# Largest difference from the model's own logits, in their standard deviations, that rounding can explain.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
+PACKED_SHARE = 0.25  # of the host's memory: packed copies of a base model may take this much
+
+
+@dataclass(frozen=True)
+class _Layer:
+    attention_norm: torch.Tensor
+    mlp_norm: torch.Tensor
+    epsilon: float
+    query_norm: torch.Tensor | None
+    key_norm: torch.Tensor | None
+    query_key_value: Product
+    output: Product
+    gate: Product
+    up: Product
+    down: Product
+
+
+class FusedModel:
+    """A base model's weights as this forward pass wants them; kept from one plan to the next."""
+
+    def __init__(self, model: PreTrainedModel, group: int, *, packs: bool) -> None:
+        self.model = model
+        self.heads = heads_of(model, group)
+        self.packs = packs
+        self.epsilon = float(model.model.norm.variance_epsilon)
+        self.layers: list[_Layer] = []
+        self.take()
+
+    def take(self) -> None:
+        """Take the base model's weights from where they are now."""
+        self.layers = [self._layer(layer) for layer in self.model.model.layers]
+        self.head = Product(self.model.get_output_embeddings(), packs=self.packs)
+
+    def release(self) -> None:
+        """Hold no weights, so that the base model can leave the device; ``take`` follows its return."""
+        self.layers = []
+        del self.head
+
+    @property
+    def embedding(self) -> torch.nn.Embedding:
+        return cast(torch.nn.Embedding, self.model.get_input_embeddings())
+
+    @property
+    def norm(self) -> torch.Tensor:
+        return cast(torch.Tensor, self.model.model.norm.weight)
+
+    def _layer(self, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        return _Layer(
+            attention_norm=layer.input_layernorm.weight,
+            mlp_norm=layer.post_attention_layernorm.weight,
+            epsilon=float(layer.input_layernorm.variance_epsilon),
+            query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
+            key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+            query_key_value=Product(attention.q_proj, attention.k_proj, attention.v_proj, packs=self.packs),
+            output=Product(attention.o_proj, packs=self.packs),
+            gate=Product(mlp.gate_proj, packs=self.packs),
+            up=Product(mlp.up_proj, packs=self.packs),
+            down=Product(mlp.down_proj, packs=self.packs),
+        )
+
+    def refresh(self, touched: frozenset[int]) -> None:
+        """Take the weights as they are after a checkpoint was attached or detached."""
+        for layer in self.layers:
+            for product in (layer.query_key_value, layer.output, layer.gate, layer.up, layer.down):
+                product.refresh(touched)
+        self.head.refresh(touched)
+
+
+class FusedForward:
+    """Forward passes over ``slots`` slots of at most ``capacity`` positions."""
+
+    chunk = 512  # prompt tokens of a case in one step, at most
+
+    def __init__(self, fused: FusedModel, slots: int, capacity: int) -> None:
+        heads, model = fused.heads, fused.model
+        self._fused = fused
+        self._heads = heads
+        self.slots = KeyValues(len(fused.layers), heads, slots, capacity, fused.embedding.weight)
+        self._cosine, self._sine = _rotations(model, heads, self.slots.most)
+        self._attend = SlotAttention(heads, self.slots)
+        self.soft_prompt: torch.Tensor | None = None
+
+    @torch.inference_mode()
+    def __call__(self, work: Sequence[Work]) -> torch.Tensor:
+        """Logits (wanted predictions of all cases in order, vocabulary); row i of ``work`` is slot i."""
+        fused, weight = self._fused, self._fused.embedding.weight
+        self.slots.make_room(max(case.end for case in work), len(work))
+        layout = lay_out(work, self._heads, Target(weight.device, weight.dtype, self.slots.capacity))
+        hidden = self._decoder(embed(fused.embedding, layout.ids, self.soft_prompt), layout)
+        if not layout.wanted:
+            return torch.empty(0, 1)
+        chosen = hidden[layout.wanted_rows(self._heads.rows)]
+        normed = functional.rms_norm(chosen, chosen.shape[-1:], fused.norm, fused.epsilon)
+        return fused.head(normed)[: len(layout.wanted)]
+
+    def _decoder(self, hidden: torch.Tensor, layout: StepLayout) -> torch.Tensor:
+        cosine, sine = self._cosine[layout.positions], self._sine[layout.positions]
+        width = hidden.shape[-1:]
+        for number, layer in enumerate(self._fused.layers):
+            normed = functional.rms_norm(hidden, width, layer.attention_norm, layer.epsilon)
+            attended = self._attention(number, layer.query_key_value(normed), (cosine, sine), layout)
+            hidden = layer.output.plus(attended, hidden)
+            normed = functional.rms_norm(hidden, width, layer.mlp_norm, layer.epsilon)
+            hidden = layer.down.plus(layer.up.times(normed, layer.gate.silu(normed)), hidden)
+        return hidden
+
+    def _attention(
+        self, number: int, projected: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], layout: StepLayout
+    ) -> torch.Tensor:
+        """Attention's output (tokens, query heads x size) from stacked projections (tokens, all heads x size)."""
+        heads, layer = self._heads, self._fused.layers[number]
+        tokens, turned = projected.shape[0], heads.query + heads.key_value
+        joint = projected[:, : turned * heads.size].view(tokens, turned, heads.size)
+        if layer.query_norm is not None and layer.key_norm is not None:
+            joint = torch.cat(
+                [
+                    functional.rms_norm(joint[:, : heads.query], (heads.size,), layer.query_norm, layer.epsilon),
+                    functional.rms_norm(joint[:, heads.query :], (heads.size,), layer.key_norm, layer.epsilon),
+                ],
+                1,
+            )
+        joint = _rotate(joint, *rotation)
+        return self._attend(
+            number,
+            joint[:, : heads.query],
+            joint[:, heads.query :],
+            projected[:, turned * heads.size :].view(tokens, heads.key_value, heads.size),
+            layout,
+        )
+
+
+def _rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotary positions of (tokens, heads, size); ``sine`` has half the size."""
+    half = heads.shape[-1] // 2
+    turned = heads * cosine
+    turned[..., :half].addcmul_(heads[..., half:], sine, value=-1)
+    turned[..., half:].addcmul_(heads[..., :half], sine)
+    return turned
+
+
+def _rotations(model: PreTrainedModel, heads: Heads, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine tables (positions, heads, size), from the model's own module; queries carry attention's scale."""
+    probe = torch.zeros(1, dtype=torch.float32, device=model.device)
+    cosine, sine = model.model.rotary_emb(probe, torch.arange(positions, device=model.device)[None])
+    scale = torch.ones(heads.query + heads.key_value, 1, device=model.device)
+    scale[: heads.query] = heads.size**-0.5
+    half = heads.size // 2
+    return (
+        (cosine[0][:, None] * scale).to(model.dtype).contiguous(),
+        (sine[0][:, None, :half] * scale).to(model.dtype).contiguous(),
+    )
+
+
+def is_in_family(model: PreTrainedModel) -> str | None:
+    """None when this forward pass can serve the model, as far as its configuration tells; else why not."""
+    config = model.config
+    kind = str(config.model_type)
+    if kind not in FAMILY:
+        return f"{kind} is not among {', '.join(FAMILY)}"
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"its activation is {config.hidden_act}"
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if rope.get("rope_type", "default") not in _STATIC_ROPE or rope.get("partial_rotary_factor", 1.0) != 1.0:
+        return "its rotary positions depend on the length"
+    plain = all(type(module) is torch.nn.Linear for name, module in model.named_modules() if name.endswith("_proj"))
+    return None if plain else "its linear layers are not plain ones"
+
+
+@torch.inference_mode()
+def agrees(model: PreTrainedModel, fused: FusedModel) -> float:
+    """Largest difference between this forward pass's logits and the model's own, relative to the logits' spread."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(model.config.vocab_size, (13,), generator=generator)
+    own = model(ids[None].to(model.device)).logits[0, -4:].float()
+    forward = FusedForward(fused, 1, 16)
+    forward([Work(0, ids[:6].tolist(), 0)])
+    here = forward([Work(6, ids[6:].tolist(), 4)]).float()
+    return float((own - here).abs().max() / own.std())
+
+
+def packs_weights(model: PreTrainedModel) -> bool:
+    """Whether weights are packed: where the operators exist, and two packed copies fit into the host's memory."""
+    if not can_pack(model.device, model.dtype):
+        return False
+    needed = 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return bool(needed <= PACKED_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

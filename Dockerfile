@@ -26,7 +26,7 @@ ENV PATH=/opt/sidestep/bin:$PATH \
 
 # What changes seldom: everything Sidestep depends on, in a layer of its own.
 FROM base AS dependencies
-# Python packages to add, such as "bitsandbytes" (int8 and int4 on a GPU) or "unsloth"; further options for pip.
+# Python packages to add, such as "unsloth"; further options for pip.
 ARG EXTRA_PYTHON_PACKAGES=""
 ARG PIP_OPTIONS=""
 RUN python3 -m venv /opt/sidestep

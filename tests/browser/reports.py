@@ -11,6 +11,8 @@ from evaluator.reporting.report import (
     EnvironmentEntry,
     IdentityEntry,
     Report,
+    SharingEntry,
+    SlowdownEntry,
     SuiteEntry,
     TimingEntry,
     TrainingEntry,
@@ -74,6 +76,7 @@ def make_report(
         suite=SuiteEntry(name="shop", version="1", sha256=SUITE, cases=len(cases)),
         environment=EnvironmentEntry(device="cpu", dtype="float32", base_model="tiny"),
         training=TrainingEntry(loss=None if step is None else 10 / step),
+        sharing=SharingEntry(slowdown=0.012, low=0.004, high=0.02, run=SlowdownEntry(slowdown=-0.001)),
         timing=TimingEntry(finished_at=f"2026-01-01T00:00:{at:02}+00:00", latency_seconds=3.0),
     )  # fmt: skip
 

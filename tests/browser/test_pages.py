@@ -35,6 +35,9 @@ def test_the_overview_answers_the_three_questions(page: Page, url: str) -> None:
     rows = page.texts(".checkpoints tbody tr")
     assert [row.split()[0] for row in rows] == ["checkpoint-30", "checkpoint-20", "checkpoint-10", "base"]
     assert "best" in rows[0]
+    cost = page.one(".facts").text
+    assert "1.2 % slower steps while the last checkpoint was evaluated (95 %: 0.4 % to 2.0 %)" in cost
+    assert "0.1 % faster steps over the run so far" in cost
 
 
 def test_a_case_is_two_clicks_away_and_its_words_are_compared(page: Page, url: str) -> None:

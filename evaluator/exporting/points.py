@@ -70,14 +70,17 @@ def runs_of(stored: Iterable[StoredReport], waiting: Collection[int] = ()) -> li
 
 
 def _bases(stored: Iterable[StoredReport]) -> dict[tuple[str, str], Report]:
-    """The base model's report for each version and model folder; the current one where there are several."""
+    """The base model's current report by version and by the name it was called by; ``""`` is any name."""
     found = [each for each in stored if each.report.step is None and each.report.evaluated]
-    return {_line(each.report): each.report for each in sorted(found, key=_recency)}
+    bases: dict[tuple[str, str], Report] = {}
+    for each in sorted(found, key=_recency):
+        bases[_line(each.report)] = bases[each.report.expert_version, ""] = each.report
+    return bases
 
 
 def _run(key: str, reports: Sequence[Report], bases: Mapping[tuple[str, str], Report], waiting: Collection[int]) -> Run:
     newest = reports[-1]
-    base = bases.get(_line(newest))
+    base = bases.get(_line(newest)) or bases.get((newest.expert_version, ""))
     steps = {report.step for report in reports}
     first = [base] if base is not None and 0 not in steps else []
     name = " ".join((newest.expert_name, newest.expert_version, newest.training.run_id[:8])).strip()

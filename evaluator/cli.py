@@ -12,7 +12,7 @@ from typing import IO, Annotated
 
 import typer
 
-from evaluator import judging_cli, showing, viewing_cli
+from evaluator import judging_cli, showing, suite_cli, viewing_cli
 from evaluator.adoption import Adoption
 from evaluator.export_cli import Junit, MetricsHost, MetricsPort, ReportTo, Webhook, export
 from evaluator.judging_cli import (
@@ -247,6 +247,7 @@ app.command()(judging_cli.schema)
 
 
 app.command()(export)
+app.add_typer(suite_cli.app, name="suite")
 
 
 @app.command()

@@ -17,15 +17,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
+from evaluator.suite.reading import read_rows
 from evaluator.suite.scorers import SCORERS
 from shared.errors import SuiteError
-from shared.json_input import read_json
 
-MAX_SUITE_BYTES = 64 << 20
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
 
 
-class _CaseDocument(BaseModel):
+class CaseDocument(BaseModel):
     """One case as it stands in a file."""
 
     model_config = ConfigDict(extra="allow")
@@ -53,13 +52,9 @@ class _CaseDocument(BaseModel):
 
 def load_suite(path: Path) -> Suite:
     """The suite in a file. Raises SuiteError with the case, what is wrong with it, and what to do."""
-    document = read_json(path, MAX_SUITE_BYTES, SuiteError)
-    head = document if isinstance(document, dict) else {}
-    rows = head.get("test_cases", head.get("cases")) if head else document
-    if not isinstance(rows, list):
-        raise SuiteError(f"{path} has no list of test cases", hint='write {"test_cases": [{"id": …, "prompt": …}]}')
+    head, rows = read_rows(path)
     warnings: list[str] = []
-    cases = tuple(_case(row, number, path, warnings) for number, row in enumerate(rows, 1))
+    cases = tuple(case_of(row, number, path, warnings) for number, row in enumerate(rows, 1))
     _require_distinct(path, cases)
     return Suite(
         name=str(head.get("test_suite") or head.get("name") or path.stem),
@@ -78,14 +73,15 @@ def case_hash(case: Case) -> str:
     return hashlib.sha256(orjson.dumps(relevant, option=orjson.OPT_SORT_KEYS, default=dict)).hexdigest()
 
 
-def _case(row: Any, number: int, path: Path, warnings: list[str]) -> Case:
+def case_of(row: Any, number: int, path: Path, warnings: list[str]) -> Case:
+    """The case of a row, which is the ``number``-th. Raises SuiteError; adds to ``warnings``."""
     where = f"{path}: test case {number}"
     if not isinstance(row, dict):
         raise SuiteError(f"{where} is no object")
     if row.get("id") is not None:
         where = f"{path}: test case {row['id']!r}"
     try:
-        document = _CaseDocument.model_validate({key: value for key, value in row.items() if value is not None})
+        document = CaseDocument.model_validate({key: value for key, value in row.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         raise SuiteError(f"{where}: {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}") from error
@@ -117,7 +113,7 @@ def _derived_id(row: Mapping[str, Any], number: int, warnings: list[str]) -> str
     return f"case-{digest}"
 
 
-def _messages(document: _CaseDocument, where: str) -> tuple[Message, ...]:
+def _messages(document: CaseDocument, where: str) -> tuple[Message, ...]:
     if document.messages:
         if any(not {"role", "content"} <= set(message) for message in document.messages):
             raise SuiteError(f"{where}: a message has no role or no content")
@@ -129,7 +125,7 @@ def _messages(document: _CaseDocument, where: str) -> tuple[Message, ...]:
     return (*system, Message("user", prompt))
 
 
-def _checks(document: _CaseDocument, where: str, folder: Path, warnings: list[str]) -> tuple[Check, ...]:
+def _checks(document: CaseDocument, where: str, folder: Path, warnings: list[str]) -> tuple[Check, ...]:
     checks = []
     if document.expected_keywords or document.forbidden_keywords:
         words = {"keywords": document.expected_keywords, "forbidden": document.forbidden_keywords}
@@ -141,6 +137,15 @@ def _checks(document: _CaseDocument, where: str, folder: Path, warnings: list[st
     for check in checks:
         _validate(check, where, folder, warnings)
     return tuple(checks)
+
+
+def check_problem(check: dict[str, Any], where: str, folder: Path) -> SuiteError | None:
+    """What is wrong with one of a case's ``checks``, if something is."""
+    try:
+        _validate(_native_check(check, where), where, folder, [])
+    except SuiteError as error:
+        return error
+    return None
 
 
 def _native_check(check: dict[str, Any], where: str) -> Check:
@@ -158,7 +163,8 @@ def _validate(check: Check, where: str, folder: Path, warnings: list[str]) -> No
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        known = ", ".join(field.alias or key for key, field in scorer.parameters.model_fields.items())
+        fields = scorer.parameters.model_fields.items()
+        known = ", ".join(field.alias or key for key, field in sorted(fields, key=lambda each: each[0] == "negate"))
         raise SuiteError(
             f"{where}: scorer {check.scorer}: {name + ': ' if name else ''}{first['msg']}",
             hint=f"its parameters are {known}",
@@ -174,7 +180,7 @@ def _require_inside(folder: Path, name: str, where: str) -> None:
     target = (folder / name).resolve()
     if not target.is_relative_to(folder.resolve()):
         raise SuiteError(f"{where}: {name} lies outside the suite's folder", hint="put it beside the test cases")
-    if not target.is_file():
+    if not target.exists():
         raise SuiteError(
             f"{where}: the fixture {target} does not exist", hint="correct the path; it starts at the suite"
         )
@@ -196,5 +202,16 @@ def _hash(cases: Iterable[Case], folder: Path) -> str:
         for check in case.checks:
             for key in SCORERS[check.scorer].files:
                 if check.parameters.get(key) is not None:
-                    digest.update(hashlib.sha256((folder / str(check.parameters[key])).read_bytes()).digest())
+                    digest.update(_fixture_digest(folder / str(check.parameters[key])))
     return digest.hexdigest()
+
+
+def _fixture_digest(path: Path) -> bytes:
+    """Of a file's content, or of everything in a folder, with names."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).digest()
+    digest = hashlib.sha256()
+    for each in sorted(path.rglob("*")):
+        if each.is_file() and "__pycache__" not in each.parts:
+            digest.update(f"{each.relative_to(path)}\0".encode() + hashlib.sha256(each.read_bytes()).digest())
+    return digest.digest()

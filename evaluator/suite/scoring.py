@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from evaluator.engine.protocol import Answer
-from evaluator.results import CaseResult, CaseStatus, CheckResult, SampleResult
+from evaluator.results import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
 from evaluator.suite.case import Case, Check
 from evaluator.suite.scorers import SCORERS, Context
 from evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
@@ -61,6 +62,12 @@ def run_check(check: Check, text: str, context: Context) -> CheckResult:
     """One scorer's opinion. Whatever a hostile answer sets off in it is a failed check, not an error."""
     scorer = SCORERS[check.scorer]
     try:
-        return scorer.score(scorer.parameters.model_validate(check.parameters), text, context)
+        parameters = scorer.parameters.model_validate(check.parameters)
+        result = scorer.score(parameters, text, context)
     except Exception as error:  # parsers and a database, fed by a model: no list of what they raise is complete
         return verdict(check.scorer, False, f"cannot be scored: {type(error).__name__}: {shortened(error)}")
+    return _turned_round(result) if parameters.negate else result
+
+
+def _turned_round(result: CheckResult) -> CheckResult:
+    return replace(result, passed=not result.passed, score=TOP_SCORE - result.score, detail=f"not: {result.detail}")

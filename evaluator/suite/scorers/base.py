@@ -18,9 +18,14 @@ _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 class Parameters(BaseModel):
-    """Base of a scorer's parameters: unknown ones are refused when the suite is loaded."""
+    """Base of a scorer's parameters: unknown ones are refused when the suite is loaded.
+
+    ``negate`` turns the check round: it passes when the scorer says no.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    negate: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,21 @@ def score_contains(parameters: ContainsParameters, answer: str, context: Context
     return verdict("contains", passed, "found" if passed else f"missing: {shortened(', '.join(missing))}")
 
 
+class StartsWithParameters(Parameters):
+    """What the answer must begin with, after surrounding space."""
+
+    value: str = Field(min_length=1)
+    ignore_case: bool = False
+
+
+def score_starts_with(parameters: StartsWithParameters, answer: str, context: Context) -> CheckResult:
+    given, wanted = answer.strip(), parameters.value.strip()
+    if parameters.ignore_case:
+        given, wanted = given.casefold(), wanted.casefold()
+    passed = given.startswith(wanted)
+    return verdict("starts_with", passed, "begins so" if passed else f"begins with {shortened(answer, 40)}")
+
+
 class RegexParameters(Parameters):
     """A pattern in RE2's syntax: linear time whatever the answer, hence no back-references."""
 
@@ -101,7 +116,7 @@ def pattern_problem(parameters: RegexParameters, folder: Path | None = None) -> 
 
 def score_regex(parameters: RegexParameters, answer: str, context: Context) -> CheckResult:
     if problem := pattern_problem(parameters):
-        return verdict("regex", False, problem)
+        raise ValueError(problem)  # neither a match nor none
     pattern = parameters.compiled()
     text = answer.encode("utf-8", "replace").decode()
     found = pattern.fullmatch(text.strip()) if parameters.mode == "fullmatch" else pattern.search(text)
@@ -112,5 +127,6 @@ SCORERS = (
     Scorer("keywords", KeywordsParameters, score_keywords),
     Scorer("exact", ExactParameters, score_exact),
     Scorer("contains", ContainsParameters, score_contains),
+    Scorer("starts_with", StartsWithParameters, score_starts_with),
     Scorer("regex", RegexParameters, score_regex, pattern_problem),
 )

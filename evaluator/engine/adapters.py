@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import torch
@@ -18,6 +18,7 @@ from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from evaluator.engine import plain_lora
 from evaluator.engine.device_memory import is_device_failure
 from shared.checkpoint import InvalidSafetensors, check_safetensors
 from shared.durable import read_bounded
@@ -69,7 +70,7 @@ class ResidentModel:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.soft_prompt: torch.Tensor | None = None  # (virtual tokens, hidden size), in front of every prompt
-        self._originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._originals: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @property
     def touched(self) -> frozenset[int]:
@@ -101,7 +102,7 @@ class ResidentModel:
         self._originals = []
         self.soft_prompt = None
 
-    def _set_aside(self, parameter: torch.nn.Parameter, replacement: torch.Tensor) -> None:
+    def _set_aside(self, parameter: torch.Tensor, replacement: torch.Tensor) -> None:
         self._originals.append((parameter, parameter.data))
         parameter.data = replacement
 
@@ -111,8 +112,13 @@ class ResidentModel:
         if isinstance(config, PromptTuningConfig):
             self.soft_prompt = self._soft_prompt(config, state)
             return
-        for parameter in self._touched(config):
-            self._set_aside(parameter, parameter.data.clone())
+        targets = list(self._targets(config))
+        if isinstance(config, LoraConfig) and plain_lora.is_plain(config):
+            for parameter, replacement in plain_lora.merged(config, state, targets):
+                self._set_aside(parameter, replacement)
+            return
+        for _, module in targets:
+            self._set_aside(module.weight, module.weight.data.clone())
         try:
             wrapped = PeftModel(self.model, config, low_cpu_mem_usage=True)
             result = set_peft_model_state_dict(wrapped, state, low_cpu_mem_usage=True)
@@ -145,8 +151,8 @@ class ResidentModel:
             )
         return prompt.to(embedding.device, embedding.dtype)
 
-    def _touched(self, config: PeftConfig) -> Iterator[torch.nn.Parameter]:
-        """Weights of the target modules. Raises CheckpointRejected for what cannot be merged alone."""
+    def _targets(self, config: PeftConfig) -> Iterator[plain_lora.Target]:
+        """The target modules by name. Raises CheckpointRejected for what cannot be merged alone."""
         output = self.model.get_output_embeddings()
         tied = self.model.get_input_embeddings().weight is output.weight
         targets = set(config.target_modules or ())
@@ -160,7 +166,7 @@ class ResidentModel:
                 raise CheckpointRejected(f"the adapter targets {name}, which is no linear layer")
             if module is output and tied:
                 raise CheckpointRejected(f"the adapter targets {name}, which shares its weights with the embedding")
-            yield cast(torch.nn.Parameter, module.weight)
+            yield name, module
         if missing := sorted(targets - found):
             raise CheckpointRejected(f"the base model has no module {missing[0]}, which the adapter targets")
 

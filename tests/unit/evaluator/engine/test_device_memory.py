@@ -97,8 +97,10 @@ def test_a_device_failure_while_attaching_is_not_the_checkpoints_fault(
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     monkeypatch.setattr("evaluator.engine.adapters.set_peft_model_state_dict", broken)
-    with pytest.raises(RuntimeError, match="device-side assert"):
-        engine32.attach(adapters["lora"])
+    monkeypatch.setattr("evaluator.engine.plain_lora.merged", broken)
+    for kind in ("lora", "dora"):
+        with pytest.raises(RuntimeError, match="device-side assert"):
+            engine32.attach(adapters[kind])
     monkeypatch.undo()
     engine32.attach(adapters["lora"])
     engine32.detach()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
 from evaluator.suite.reading import read_rows
-from evaluator.suite.scorers import SCORERS
+from evaluator.suite.scorers import SCORERS, installed
 from shared.errors import SuiteError
 
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
@@ -153,6 +153,8 @@ def _native_check(check: dict[str, Any], where: str) -> Check:
     if not isinstance(name, str) or name not in SCORERS:
         raise SuiteError(f"{where}: unknown scorer {name!r}", hint=f"known are {', '.join(SCORERS)}")
     parameters = {key: value for key, value in check.items() if key != "scorer" and not key.startswith("_")}
+    if name == installed.NAME and isinstance(parameters.get("name"), str):
+        parameters["installed"] = installed.installed_as(parameters["name"])
     return Check(name, parameters)
 
 

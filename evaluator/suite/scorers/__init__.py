@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from evaluator.suite.scorers import harness, sql, structured, text
+from evaluator.suite.scorers import harness, installed, sql, structured, text
 from evaluator.suite.scorers.base import Context, Parameters, Scorer
 
-SCORERS: dict[str, Scorer] = {
-    scorer.name: scorer for scorer in (*text.SCORERS, *structured.SCORERS, *sql.SCORERS, *harness.SCORERS)
-}
+_MODULES = (text, structured, sql, harness, installed)
+SCORERS: dict[str, Scorer] = {scorer.name: scorer for module in _MODULES for scorer in module.SCORERS}
 
 __all__ = ["SCORERS", "Context", "Parameters", "Scorer"]

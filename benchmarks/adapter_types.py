@@ -65,7 +65,9 @@ def run(kind: str, base_model: str, folder: Path, steps: int, cases: int) -> Row
         read_config(expert),
         {
             "base_model_path": base_model, "device": "cpu", "bf16": False, "batch_size": 2, "max_steps": steps,
-            "save_steps": steps, "logging_steps": 1, "warmup_steps": 0, "lr_scheduler": "constant", **KINDS[kind],
+            "save_steps": steps, "logging_steps": 1, "warmup_steps": 0, "lr_scheduler": "constant",
+            "max_seq_length": 1024,
+            **KINDS[kind],
         },
     )  # fmt: skip
     made: list[Any] = []

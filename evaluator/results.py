@@ -32,11 +32,11 @@ class CaseStatus(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one scorer said about one answer: score 0..10, and why in one line."""
+    """What one scorer said about one answer: score 0..10, and why in one line. No score: it could not be decided."""
 
     scorer: str
     passed: bool
-    score: float
+    score: float | None
     detail: str = ""
 
 

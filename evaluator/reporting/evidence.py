@@ -69,6 +69,25 @@ class VerdictEntry(Document):
     """Hash of everything that the verdict follows from; same basis, same verdict."""
 
 
+class JudgeEntry(Document):
+    """A language model as judge: how much it decided, and how far it agrees with the scorers that are rules.
+
+    Compared are the cases on which both have a verdict.
+    """
+
+    judge: str
+    judged: int
+    """Cases with a verdict of the judge."""
+    undecided: int
+    """Cases for which the judge could not be asked, or did not reply with a verdict."""
+    compared: int = 0
+    agreed: int = 0
+    agreement: float | None = None
+    """agreed / compared."""
+    kappa: float | None = None
+    """Cohen's: agreement beyond chance, at most 1; null where a side always says the same, or nothing is compared."""
+
+
 class MeasureEntry(Document):
     """The same question for a measure with more values than passed and failed: the mean change over the cases."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from evaluator.reporting.evidence import MeasureEntry
+from evaluator.reporting.evidence import JudgeEntry, MeasureEntry
 from evaluator.reporting.report import CaseEntry, ComparisonEntry, Report, TestResults
 
 SHOWN_CHARACTERS = 500
@@ -79,8 +79,21 @@ def _summary(report: Report) -> str:
         lines.append(f"- Training loss at this step: {training.loss:.4f}")
     if timing.latency_seconds is not None:
         lines.append(f"- From marker to report: {timing.latency_seconds:.1f} s")
+    if report.judge:
+        lines.append(f"- {_judge(report.judge)}")
     lines.append(f"- Evaluated on {inline(report.environment.device)} in {inline(report.environment.dtype)}")
     return "\n".join(lines)
+
+
+def _judge(entry: JudgeEntry) -> str:
+    """Who judged, and how far to believe it."""
+    shown = f"Judged by {inline(entry.judge)}: {entry.judged} cases"
+    if entry.undecided:
+        shown += f", {entry.undecided} undecided"
+    if entry.agreement is None:
+        return f"{shown}; no case has other checks to compare it with"
+    shown += f"; agrees with the other checks on {entry.agreed} of {entry.compared} cases ({entry.agreement:.0%}"
+    return shown + (f", kappa {entry.kappa:.2f})" if entry.kappa is not None else ")")
 
 
 def _comparisons(report: Report) -> list[str]:

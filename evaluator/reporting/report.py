@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from evaluator.reporting.document import Document
-from evaluator.reporting.evidence import CategoryChange, Interval, MeasureEntry, VerdictEntry, WeightedRate
+from evaluator.reporting.evidence import CategoryChange, Interval, JudgeEntry, MeasureEntry, VerdictEntry, WeightedRate
 from evaluator.reporting.statistics import effective_cases, wilson
 from evaluator.results import CaseStatus, Identity, Outcome
 from shared.durable import to_json
@@ -230,6 +230,7 @@ class Report(Document):
     timing: TimingEntry = TimingEntry()
     noise: NoiseEntry = NoiseEntry()
     sharing: SharingEntry = SharingEntry()
+    judge: JudgeEntry | None = None
 
     @property
     def evaluated(self) -> bool:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
 from evaluator.suite.reading import read_rows
-from evaluator.suite.scorers import SCORERS, installed
+from evaluator.suite.scorers import SCORERS, installed, judge
 from shared.errors import SuiteError
 
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
@@ -155,7 +155,17 @@ def _native_check(check: dict[str, Any], where: str) -> Check:
     parameters = {key: value for key, value in check.items() if key != "scorer" and not key.startswith("_")}
     if name == installed.NAME and isinstance(parameters.get("name"), str):
         parameters["installed"] = installed.installed_as(parameters["name"])
+    if name == judge.NAME:
+        parameters["judged_by"] = _judge_for(where)
     return Check(name, parameters)
+
+
+def _judge_for(where: str) -> str:
+    """Who judges. Raises SuiteError where nobody does, before any work is done."""
+    try:
+        return judge.judge_settings().words
+    except SuiteError as error:
+        raise SuiteError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def _validate(check: Check, where: str, folder: Path, warnings: list[str]) -> None:

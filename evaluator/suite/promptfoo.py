@@ -21,6 +21,8 @@ from shared.errors import SuiteError
 
 MAX_FILE_BYTES = 16 << 20
 _TEST_KEYS = {"description", "vars", "assert", "metadata", "options"}
+_ASSERT_KEYS = {"type", "value", "weight", "metric", "provider"}
+_RUBRIC = "llm-rubric"
 _DROPPED = {
     "providers",
     "provider",
@@ -159,8 +161,9 @@ def _checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[s
     kind, value = given["type"], given.get("value")
     negated = kind.startswith("not-")
     kind = kind.removeprefix("not-")
-    if kind not in _KINDS or set(given) - {"type", "value", "weight", "metric", "provider"}:
-        extra = ", ".join(sorted(set(given) - {"type", "value", "weight", "metric", "provider"}))
+    known = _ASSERT_KEYS | ({"threshold"} if kind == _RUBRIC else set())
+    if kind not in _KINDS or set(given) - known:
+        extra = ", ".join(sorted(set(given) - known))
         raise SuiteError(
             f"{where}: assert {given['type']}{' with ' + extra if extra and kind in _KINDS else ''} is not supported",
             hint=_HINTS.get(kind, f"supported are {', '.join(_KINDS)}, each also with not-"),
@@ -169,6 +172,8 @@ def _checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[s
     check = _KINDS[kind](value)
     if check is None:
         raise SuiteError(f"{where}: assert {given['type']} has no usable value: {value!r}")
+    if given.get("threshold") is not None:
+        check["threshold"] = given["threshold"]
     return [check | ({"negate": True} if negated else {})]
 
 
@@ -224,10 +229,10 @@ _KINDS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
     "regex": lambda value: {"scorer": "regex", "pattern": value} if isinstance(value, str) and value else None,
     "is-json": _is_json,
     "is-xml": lambda value: {"scorer": "format", "format": "xml"} if value is None else None,
+    _RUBRIC: lambda value: {"scorer": "judge", "rubric": value} if isinstance(value, str) and value else None,
     "is-sql": lambda value: {"scorer": "format", "format": "sql"} if value is None else None,
 }
 _HINTS = {
     "javascript": "no JavaScript runs here: use the asserts for text and JSON, or a scorer in Python (docs/suites.md)",
     "python": "no file of a suite is run as a program: install a scorer as a package (docs/suites.md)",
-    "llm-rubric": "write it as a check with the scorer judge, in a suite of your own",
 }

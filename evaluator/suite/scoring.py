@@ -16,13 +16,14 @@ from evaluator.suite.scorers.text import keywords_found
 def score_answer(case: Case, answer: Answer, folder: Path) -> CaseResult:
     """The result of one answered case. ``folder`` is the suite's, where its fixtures lie. Never raises."""
     text = answer.text[:MAX_ANSWER_CHARACTERS]
-    results = tuple(run_check(check, text, Context(folder)) for check in case.checks)
+    results = tuple(run_check(check, text, Context(folder, case.messages)) for check in case.checks)
+    status = status_of(case, results)
     return CaseResult(
         id=case.id,
         name=case.name,
         category=case.category,
-        status=status_of(case, results),
-        score=sum(result.score for result in results) / len(results) if results else None,
+        status=status,
+        score=None if status is CaseStatus.UNSCORED else _mean(results),
         output=answer.text,
         checks=results,
         expected_keywords=case.expected_keywords,
@@ -41,18 +42,29 @@ def score_answer(case: Case, answer: Answer, folder: Path) -> CaseResult:
 def _sample(case: Case, output: str, folder: Path) -> SampleResult:
     """One of several answers, by the same checks."""
     text = output[:MAX_ANSWER_CHARACTERS]
-    results = [run_check(check, text, Context(folder)) for check in case.checks]
-    if not results:
-        return SampleResult(output, None, None)
-    passed = all(result.passed for result in results)
-    return SampleResult(output, passed, sum(result.score for result in results) / len(results))
+    results = tuple(run_check(check, text, Context(folder, case.messages)) for check in case.checks)
+    passed = _passed(results)
+    return SampleResult(output, passed, None if passed is None else _mean(results))
+
+
+def _passed(results: tuple[CheckResult, ...]) -> bool | None:
+    """Whether every check passed. One that failed decides; without one, an undecided check leaves all undecided."""
+    decided = [result.passed for result in results if result.score is not None]
+    if not all(decided):
+        return False
+    return True if results and len(decided) == len(results) else None
+
+
+def _mean(results: tuple[CheckResult, ...]) -> float:
+    scores = [result.score for result in results if result.score is not None]
+    return sum(scores) / len(scores)
 
 
 def status_of(case: Case, results: tuple[CheckResult, ...]) -> CaseStatus:
-    """Passed when every check passed; a case that checks nothing is unscored; may_fail cases stand apart. Pure."""
-    if not results:
+    """Passed when every check passed; undecided ones are unscored; may_fail cases stand apart. Pure."""
+    passed = _passed(results)
+    if passed is None:
         return CaseStatus.UNSCORED
-    passed = all(result.passed for result in results)
     if case.may_fail:
         return CaseStatus.UNEXPECTED_PASS if passed else CaseStatus.EXPECTED_FAILURE
     return CaseStatus.PASSED if passed else CaseStatus.FAILED
@@ -70,4 +82,6 @@ def run_check(check: Check, text: str, context: Context) -> CheckResult:
 
 
 def _turned_round(result: CheckResult) -> CheckResult:
+    if result.score is None:
+        return result
     return replace(result, passed=not result.passed, score=TOP_SCORE - result.score, detail=f"not: {result.detail}")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from evaluator.engine.protocol import EngineInfo
 from evaluator.reporting import report as schema
+from evaluator.reporting.agreement import judge_entry
 from evaluator.reporting.files import read_report
 from evaluator.reporting.store import StoredReport, commit
 from evaluator.reporting.suites import keep_suite
@@ -88,6 +89,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
         ),
         noise=schema.NoiseEntry(**asdict(ending.noise)),
         sharing=_sharing(ending.sharing),
+        judge=judge_entry(cases, ending.suite),
     )
 
 

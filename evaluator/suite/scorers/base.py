@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from evaluator.results import TOP_SCORE, CheckResult
+from evaluator.suite.case import Message
 
 MAX_ANSWER_CHARACTERS = 1 << 20  # what is longer is cut before scoring
 
@@ -30,9 +31,10 @@ class Parameters(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a scorer may read besides the answer: files below the suite's folder."""
+    """What a scorer may read besides the answer: files below the suite's folder, and the conversation before it."""
 
     folder: Path
+    messages: tuple[Message, ...] = ()
 
 
 Score = Callable[[Any, str, Context], CheckResult]
@@ -62,6 +64,11 @@ class Scorer:
 def verdict(scorer: str, passed: bool, detail: str, score: float | None = None) -> CheckResult:
     """All or nothing, unless ``score`` (0..10) says otherwise."""
     return CheckResult(scorer, passed, score if score is not None else (TOP_SCORE if passed else 0.0), detail)
+
+
+def undecided(scorer: str, detail: str) -> CheckResult:
+    """Neither passed nor failed: whoever had to say so could not be asked."""
+    return CheckResult(scorer, False, None, detail)
 
 
 def payload(answer: str) -> str:

@@ -91,7 +91,8 @@ function markedParts(output, parts) {
 function detailsOf(details) {
   const rows = [];
   for (const [scorer, passed, score, detail] of details.checks ?? []) {
-    rows.push(el("li", { class: passed ? "ok" : "no" }, el("b", { text: `${passed ? "✓" : "✗"} ${scorer}` }), ` ${score === null ? "" : score.toFixed(1)} `, el("span", { class: "muted" }, show(detail ?? ""))));
+    const undecided = !passed && score === null;
+    rows.push(el("li", { class: passed ? "ok" : undecided ? "" : "no" }, el("b", { text: `${passed ? "✓" : undecided ? "?" : "✗"} ${scorer}` }), ` ${score === null ? "" : score.toFixed(1)} `, el("span", { class: "muted" }, show(detail ?? ""))));
   }
   if (details.expected?.length) {
     const found = new Set(details.found ?? []);

@@ -59,6 +59,8 @@ def configure_logging(*, json_lines: bool = False, verbose: bool = False) -> Non
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
+    # It is imported with PEFT wherever it is installed, and advises every user of a CPU to install something else.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def get_logger(name: str) -> logging.Logger:

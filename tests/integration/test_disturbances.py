@@ -121,12 +121,11 @@ def test_a_pause_changes_no_answer(
     def hook(tokens: int) -> None:
         nonlocal pauses
         pauses += 1
-        if pauses % 7 == 0:
-            torch.randn(64, 64) @ torch.randn(64, 64)  # somebody else works meanwhile
-            threading.Event().wait(0.01)
+        torch.randn(64, 64) @ torch.randn(64, 64)  # somebody else works meanwhile
+        threading.Event().wait(0.01)
 
     assert answered(engine, requests, hook) == undisturbed
-    assert pauses > 7
+    assert pauses > 1
 
 
 @pytest.mark.model

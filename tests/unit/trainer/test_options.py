@@ -85,7 +85,7 @@ def test_seed_decides_order_and_initialisation(trained: Train) -> None:
         ({"warmup_steps": -1}, "must not be negative"),
         ({"gradient_checkpointing": "selective", "gradient_checkpointing_kwargs": {"use_reentrant": True}},
          "not possible with use_reentrant"),
-        ({"group_by_length": True, "streaming": True}, "group_by_length needs all rows at once"),
+        ({"group_by_length": True, "streaming": True}, "cannot be sorted by length"),
     ],
 )  # fmt: skip
 def test_what_the_libraries_refuse_is_one_clear_error(trained: Train, training: dict[str, Any], reason: str) -> None:

@@ -48,6 +48,8 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT8 = "int8"
+    INT4 = "int4"
 
 
 PathArgument = Annotated[
@@ -57,7 +59,10 @@ BaseModel = Annotated[
     str | None, typer.Option(help="Where the base model is; default: SIDESTEP_BASE_MODEL, then the manifest.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-DtypeOption = Annotated[Dtype, typer.Option(help="Precision; auto takes what the device computes fast.")]
+DtypeOption = Annotated[
+    Dtype,
+    typer.Option(help="Precision; auto takes what the device computes fast; int8 and int4 quantize the base model."),
+]
 SuiteOption = Annotated[Path | None, typer.Option(help="Test cases; default: tests/test_cases.json of the expert.")]
 WeightsDir = Annotated[Path | None, typer.Option(help="Weights folder, where it is not PATH/weights.")]
 ReportsDir = Annotated[Path | None, typer.Option(help="Where reports go; default: training_reports in the weights.")]

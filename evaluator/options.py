@@ -23,6 +23,7 @@ LEGACY_SAMPLING = Decoding(temperature=0.7, top_p=0.8, top_k=20)
 
 
 _decodings: TypeAdapter[Decoding] = TypeAdapter(Decoding)
+QUANTIZED = ("int8", "int4")
 
 
 class DecodingChoice(StrEnum):
@@ -106,7 +107,8 @@ def _engine_settings(options: Options, manifest: Manifest | None, needs_model: b
     return EngineSettings(
         base_model=str(local.resolve()) if local.is_dir() else base_model,
         device=options.device,
-        dtype=options.dtype,
+        dtype="auto" if options.dtype in QUANTIZED else options.dtype,
+        quantization=options.dtype if options.dtype in QUANTIZED else "none",
         allow_hub=options.allow_hub,
         prompt_template=manifest.base_model.get("prompt_template") if manifest else None,
     )

@@ -71,6 +71,9 @@ class ResidentModel:
         self.model = model
         self.soft_prompt: torch.Tensor | None = None  # (virtual tokens, hidden size), in front of every prompt
         self._originals: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # A quantized base cannot take an adapter in without loss: there the adapter's layers stay beside it.
+        self.is_quantized = bool(getattr(model, "is_quantized", False))
+        self._beside = False
 
     @property
     def touched(self) -> frozenset[int]:
@@ -97,6 +100,9 @@ class ResidentModel:
 
     def detach(self) -> None:
         """Put every original tensor back."""
+        if self._beside:
+            self._unwrap()
+            self._beside = False
         for parameter, original in self._originals:
             parameter.data = original
         self._originals = []
@@ -113,12 +119,13 @@ class ResidentModel:
             self.soft_prompt = self._soft_prompt(config, state)
             return
         targets = list(self._targets(config))
-        if isinstance(config, LoraConfig) and plain_lora.is_plain(config):
+        if not self.is_quantized and isinstance(config, LoraConfig) and plain_lora.is_plain(config):
             for parameter, replacement in plain_lora.merged(config, state, targets):
                 self._set_aside(parameter, replacement)
             return
-        for _, module in targets:
-            self._set_aside(module.weight, module.weight.data.clone())
+        if not self.is_quantized:
+            for _, module in targets:
+                self._set_aside(module.weight, module.weight.data.clone())
         try:
             wrapped = PeftModel(self.model, config, low_cpu_mem_usage=True)
             result = set_peft_model_state_dict(wrapped, state, low_cpu_mem_usage=True)
@@ -127,6 +134,10 @@ class ResidentModel:
                 odd = (result.unexpected_keys or missing)[0]
                 what = "does not belong to this model" if result.unexpected_keys else "is missing"
                 raise CheckpointRejected(f"{ADAPTER_WEIGHTS}: the tensor {odd} {what}")
+            if self.is_quantized:
+                self._beside = True
+                wrapped.eval()
+                return
             wrapped.merge_and_unload()
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             self._unwrap()
@@ -184,6 +195,8 @@ class ResidentModel:
                 delattr(self.model, name)
 
     def _attach_full(self, folder: Path) -> None:
+        if self.is_quantized:
+            raise CheckpointRejected("full weights cannot take the place of a quantized base model's")
         names = sorted(path.name for path in folder.glob("model*.safetensors"))
         if not names:
             raise CheckpointRejected("neither adapter_config.json nor model weights in safetensors format")

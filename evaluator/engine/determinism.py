@@ -8,6 +8,7 @@ neither on how many others there are nor on how many masked positions follow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from transformers import PreTrainedModel
 
 from evaluator.engine.products import Product
 from evaluator.engine.ragged import heads_of
+
+_Rowwise = Callable[[torch.Tensor], torch.Tensor]
 
 GROUPS = (4, 8, 16)
 _ROWS = 96
@@ -44,17 +47,24 @@ def probe_row_group(model: PreTrainedModel, *, packs: bool) -> RowGroup:
     )
 
 
-def _products(model: PreTrainedModel, packs: bool) -> list[tuple[Product, int]]:
+def _products(model: PreTrainedModel, packs: bool) -> list[tuple[_Rowwise, int]]:
     """One product of each shape among the linear layers, the vocabulary matrix included, with its input width."""
-    by_shape = {tuple(module.weight.shape): module for module in model.modules() if isinstance(module, torch.nn.Linear)}
-    return [(Product(module, packs=packs), shape[1]) for shape, module in by_shape.items()]
+    by_shape = {
+        (module.in_features, module.out_features): module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    return [
+        (Product(module, packs=packs) if type(module) is torch.nn.Linear else module, shape[0])
+        for shape, module in by_shape.items()
+    ]
 
 
 def _random(*shape: int, model: PreTrainedModel) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
 
 
-def _is_invariant(product: Product, width: int, model: PreTrainedModel, group: int) -> bool:
+def _is_invariant(product: _Rowwise, width: int, model: PreTrainedModel, group: int) -> bool:
     rows = _random(_ROWS, width, model=model)
     whole = product(rows)
     return all(torch.equal(product(rows[:count].contiguous()), whole[:count]) for count in range(group, _ROWS, group))

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluator.engine import device_memory, fused, ragged
+from evaluator.engine import device_memory, fused, quantization, ragged
 from evaluator.engine.adapters import ResidentModel
 from evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
 from evaluator.engine.determinism import probe_row_group
@@ -42,8 +42,6 @@ log = get_logger("evaluator.engine")
 
 def create(settings: EngineSettings) -> TransformersEngine:
     """Load the base model. Raises BaseModelError or ConfigError with the remedy, or DeviceOutOfMemory."""
-    if settings.quantization != "none":
-        raise ConfigError("a quantized base model cannot be evaluated by this version", hint="leave quantization out")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     device = choose_device(settings.device)
@@ -76,8 +74,14 @@ def _load(settings: EngineSettings, device: str, dtype: torch.dtype) -> tuple[Pr
     options: dict[str, Any] = {"local_files_only": not settings.allow_hub, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.base_model, **options)
+        if settings.quantization != "none":
+            options |= {
+                "quantization_config": quantization.config_for(settings.quantization, dtype),
+                "device_map": device,
+            }
         model = AutoModelForCausalLM.from_pretrained(settings.base_model, dtype=dtype, use_safetensors=True, **options)
-        model = model.to(device).eval()
+        model = (model if settings.quantization != "none" else model.to(device)).eval()
+        quantization.keep_exact(model)
     except torch.OutOfMemoryError:
         pass  # raised below: an exception that is being handled keeps the tensors of its frames alive
     except (OSError, ValueError) as error:
@@ -120,6 +124,9 @@ class TransformersEngine:
         self._unsupported = ragged.is_supported(model)
         if self._unsupported is None:
             notes += self._choose_forward()
+            if settings.quantization != "none":
+                self._exact = False  # adapters stay beside the base: their products were not tried
+                notes.append(f"the base model is quantized to {settings.quantization}; adapters are not merged")
             if self._exact and dict(settings.options).get("replay", True):
                 self._replay = Replay()
         else:

@@ -186,7 +186,6 @@ def test_info_names_what_answers_depend_on(engine32: TransformersEngine) -> None
         (EngineSettings("/nowhere"), BaseModelError),
         (EngineSettings("/", device="cuda"), ConfigError),
         (EngineSettings("/", device="tpu"), ConfigError),
-        (EngineSettings("/", quantization="int4"), ConfigError),
     ],
 )
 def test_what_cannot_work_is_said(settings: EngineSettings, kind: type[Exception]) -> None:

@@ -1,0 +1,35 @@
+"""Quantized base models through bitsandbytes, with the settings that the trainer trains with."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from shared.errors import ConfigError
+
+
+def config_for(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """int8, or int4 as nf4 with double quantization. Raises ConfigError where bitsandbytes is not installed."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"--dtype {quantization} needs bitsandbytes, which is not installed",
+            hint="pip install bitsandbytes, or evaluate in --dtype auto",
+        )
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def keep_exact(model: torch.nn.Module) -> None:
+    """Keep int4 weights as they were loaded.
+
+    On some processors bitsandbytes packs them at the first forward pass and unpacks them whenever a state dict is read,
+    as PEFT does; scales are rounded on the way, so after a few adapters the base would not be the base any more.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

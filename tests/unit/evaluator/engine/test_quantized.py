@@ -1,0 +1,68 @@
+"""Quantized bases: adapters stay beside them, their answers are PEFT's, and nothing stays behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from evaluator.engine.layout import Work
+from evaluator.engine.protocol import EngineSettings
+from evaluator.engine.quantization import config_for, keep_exact
+from evaluator.engine.transformers_engine import TransformersEngine, create
+from shared.errors import CheckpointRejected, ConfigError
+from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
+
+IDS = list(range(7, 40))
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def quantized(request: pytest.FixtureRequest, base_model: Path) -> tuple[TransformersEngine, str]:
+    pytest.importorskip("bitsandbytes")
+    return create(
+        EngineSettings(str(base_model), device="cpu", dtype="float32", quantization=request.param)
+    ), request.param
+
+
+def _logits(engine: TransformersEngine) -> torch.Tensor:
+    from evaluator.engine.ragged import RaggedForward
+
+    return RaggedForward(engine._model, 1, 64, 4)([Work(0, IDS, len(IDS))])
+
+
+def test_adapters_beside_a_quantized_base(
+    quantized: tuple[TransformersEngine, str], base_model: Path, adapters: dict[str, Path]
+) -> None:
+    engine, kind = quantized
+    base, texts = _logits(engine), _texts(_answers(engine, _requests(3)))
+    modules = [type(module) for module in engine._model.modules()]
+    for _ in range(3):
+        engine.attach(adapters["lora"])
+        logits = _logits(engine)
+        engine.detach()
+    assert torch.equal(_logits(engine), base)
+    assert [type(module) for module in engine._model.modules()] == modules
+    assert _texts(_answers(engine, _requests(3))) == texts
+    model = AutoModelForCausalLM.from_pretrained(
+        base_model, dtype=torch.float32, quantization_config=config_for(kind, torch.float32), device_map="cpu"
+    )
+    keep_exact(model)
+    with torch.no_grad():
+        wanted = PeftModel.from_pretrained(model, adapters["lora"]).eval()(torch.tensor([IDS])).logits[0]
+    assert (logits - wanted).abs().max() < 0.02 * wanted.std()
+    assert (logits - base).abs().max() > 0.1 * wanted.std()
+    assert not engine.info.exact and any("quantized" in note for note in engine.info.notes)
+
+
+def test_full_weights_are_refused(quantized: tuple[TransformersEngine, str], base_model: Path) -> None:
+    with pytest.raises(CheckpointRejected, match="quantized"):
+        quantized[0].attach(base_model)
+
+
+def test_without_bitsandbytes_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="bitsandbytes"):
+        config_for("int4", torch.float32)

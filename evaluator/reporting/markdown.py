@@ -79,6 +79,8 @@ def _summary(report: Report) -> str:
         lines.append(f"- Training loss at this step: {training.loss:.4f}")
     if timing.latency_seconds is not None:
         lines.append(f"- From marker to report: {timing.latency_seconds:.1f} s")
+    if report.pass_at_k:
+        lines.append("- " + ", ".join(f"pass@{k} {rate:.1%}" for k, rate in report.pass_at_k.items()))
     if report.judge:
         lines.append(f"- {_judge(report.judge)}")
     lines.append(f"- Evaluated on {inline(report.environment.device)} in {inline(report.environment.dtype)}")

@@ -231,6 +231,7 @@ class Report(Document):
     noise: NoiseEntry = NoiseEntry()
     sharing: SharingEntry = SharingEntry()
     judge: JudgeEntry | None = None
+    pass_at_k: dict[str, float] = Field(default_factory=dict)
 
     @property
     def evaluated(self) -> bool:

@@ -10,6 +10,7 @@ from evaluator.engine.protocol import EngineInfo
 from evaluator.reporting import report as schema
 from evaluator.reporting.agreement import judge_entry
 from evaluator.reporting.files import read_report
+from evaluator.reporting.pass_at_k import pass_at_k
 from evaluator.reporting.store import StoredReport, commit
 from evaluator.reporting.suites import keep_suite
 from evaluator.results import CaseResult, Outcome, Sharing
@@ -87,6 +88,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
             generate_seconds=ending.generate_seconds,
             attempts=ending.attempts,
         ),
+        pass_at_k=pass_at_k(cases),
         noise=schema.NoiseEntry(**asdict(ending.noise)),
         sharing=_sharing(ending.sharing),
         judge=judge_entry(cases, ending.suite),

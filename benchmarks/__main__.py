@@ -16,6 +16,7 @@ from benchmarks.workload import BASE_MODEL, ROOT, prepared
 LIMIT_SECONDS = 900
 BENCHMARKS: dict[str, list[str]] = {
     "per_checkpoint": ["-m", "benchmarks.per_checkpoint", "--minutes", "12"],
+    "exactness": ["-m", "benchmarks.exactness"],
     "floor": ["-m", "benchmarks.floor"],
     "step_time": ["-m", "benchmarks.step_time"],
     "publish_blocking": ["-m", "benchmarks.publish_blocking", str(BASE_MODEL)],
@@ -26,7 +27,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "dashboard": ["-m", "benchmarks.dashboard"],
     "verdict_simulation": ["-m", "benchmarks.verdict_simulation"],
 }
-TAKES_QUICK = {"per_checkpoint", "floor", "step_time", "latency", "scaling"}
+TAKES_QUICK = {"per_checkpoint", "exactness", "floor", "step_time", "latency", "scaling"}
 
 
 def main() -> None:

@@ -90,6 +90,7 @@ class EngineSettings:
     quantization: str = "none"  # none | int8 | int4
     allow_hub: bool = False
     prompt_template: str | None = None  # name of the chat template for base models that bring none
+    replay: bool | None = None  # drafts from the previous checkpoint's answers; None: where answers are exact
     memory_share: float | None = None  # most of a GPU's memory; None: what is loaded, and half of what is free then
     options: tuple[tuple[str, Any], ...] = ()  # engine-specific; used by tests
 

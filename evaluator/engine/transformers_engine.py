@@ -127,7 +127,7 @@ class TransformersEngine:
             if settings.quantization != "none":
                 self._exact = False  # adapters stay beside the base: their products were not tried
                 notes.append(f"the base model is quantized to {settings.quantization}; adapters are not merged")
-            if self._exact and dict(settings.options).get("replay", True):
+            if self._exact if settings.replay is None else settings.replay:
                 self._replay = Replay()
         else:
             notes.append(f"answers come one by one from transformers' generate: {self._unsupported}")

@@ -28,7 +28,8 @@ print("drained", flush=True)
 NEVER_DONE = DRAINS + "while True: signal.pause()\n"
 # A script in whose last moments the evaluator is waited for.
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, however the tests were started
 from pathlib import Path
 from shared.logs import configure_logging
 from trainer.evaluator_process import EvaluatorProcess, wait_at_exit

@@ -119,17 +119,16 @@ class FusedForward:
         if not layout.wanted:
             return torch.empty(0, 1)
         chosen = hidden[layout.wanted_rows(self._heads.rows)]
-        normed = functional.rms_norm(chosen, chosen.shape[-1:], fused.norm, fused.epsilon)
+        normed = _normed(chosen, fused.norm, fused.epsilon)
         return fused.head(normed)[: len(layout.wanted)]
 
     def _decoder(self, hidden: torch.Tensor, layout: StepLayout) -> torch.Tensor:
         cosine, sine = self._cosine[layout.positions], self._sine[layout.positions]
-        width = hidden.shape[-1:]
         for number, layer in enumerate(self._fused.layers):
-            normed = functional.rms_norm(hidden, width, layer.attention_norm, layer.epsilon)
+            normed = _normed(hidden, layer.attention_norm, layer.epsilon)
             attended = self._attention(number, layer.query_key_value(normed), (cosine, sine), layout)
             hidden = layer.output.plus(attended, hidden)
-            normed = functional.rms_norm(hidden, width, layer.mlp_norm, layer.epsilon)
+            normed = _normed(hidden, layer.mlp_norm, layer.epsilon)
             hidden = layer.down.plus(layer.up.times(normed, layer.gate.silu(normed)), hidden)
         return hidden
 
@@ -156,6 +155,16 @@ class FusedForward:
             projected[:, turned * heads.size :].view(tokens, heads.key_value, heads.size),
             layout,
         )
+
+
+def _normed(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """RMSNorm in float32 with one rounding: five operations, where the library's takes nine on a CPU."""
+    if rows.device.type != "cpu":
+        return functional.rms_norm(rows, rows.shape[-1:], weight, epsilon)
+    size = rows.shape[-1]
+    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float32)
+    inverse = length.square_().div_(size).add_(epsilon).rsqrt_()
+    return torch.mul(torch.mul(rows, inverse), weight, out=torch.empty_like(rows))
 
 
 def _rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:

@@ -62,8 +62,9 @@ class KeyValues:
         self._look_at(min(self.most, -(-positions // GROWTH) * GROWTH))
         for tensor, source in zip((*self.keys, *self.values), old, strict=True):
             copy = source[:kept].clone()  # the memory is the same
-            tensor.zero_()
             tensor[:kept, :before] = copy
+            tensor[:kept, before:].zero_()
+            tensor[kept:].zero_()
 
     def write(self, layer: int, rows: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Keys and values (rows, size) at the flattened ``rows`` of the layer."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, prepared
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings
-from evaluator.engine.transformers_engine import create
+from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from evaluator.engine.transformers_engine import TransformersEngine, create
 from shared.cpu_dtype import cpu_dtype
 
 SIDE = 2048
@@ -51,6 +51,13 @@ def _finished(tensor: torch.Tensor) -> None:
         torch.cuda.synchronize()
 
 
+def answering(engine: TransformersEngine, requests: Sequence[Request], answers: list[Answer]) -> float:
+    """Seconds to answer all requests."""
+    began = time.perf_counter()
+    engine.answer(requests, Decoding(max_new_tokens=MAX_NEW_TOKENS), answers.append, lambda tokens: None)
+    return time.perf_counter() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -58,30 +65,34 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = 2 if arguments.quick else 5
     workload, results = prepared(), Results("floor", fresh=True)
-    engine = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype))
+    engine = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype, replay=False))
     engine.attach(workload.checkpoints[-1])
+    drafting = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype, replay=True))
     dtype = getattr(torch, arguments.dtype)
     parameters = sum(each.numel() for each in engine._model.parameters())
     weight_bytes = parameters * dtype.itemsize
-    products, reads, times = [], [], []
+    products, reads, times, drafted = [], [], [], []
     answers: list[Answer] = []
     for number in range(rounds + 1):
         rates = product_rate(dtype), read_rate()
         answers = []
-        began = time.perf_counter()
-        engine.answer(workload.requests, Decoding(max_new_tokens=MAX_NEW_TOKENS), answers.append, lambda tokens: None)
-        passed = time.perf_counter() - began
+        passed = answering(engine, workload.requests, answers)
+        drafting.attach(workload.checkpoints[-2])
+        answering(drafting, workload.requests, [])
+        drafting.attach(workload.checkpoints[-1])
+        after = answering(drafting, workload.requests, [])
         if number:  # the first one warms up
             products.append(rates[0])
             reads.append(rates[1])
             times.append(passed)
+            drafted.append(after)
     tokens = sum(answer.prompt_tokens + answer.output_tokens for answer in answers)
     steps = max(answer.output_tokens for answer in answers)
     arithmetic = 2 * parameters * tokens / median(products)
     bandwidth = steps * weight_bytes / median(reads)
     bound = max(arithmetic, bandwidth)
     results.add(
-        products=products, reads=reads, generation=times, tokens=tokens, steps=steps, arithmetic=arithmetic,
+        products=products, reads=reads, generation=times, tokens=tokens, steps=steps, arithmetic=arithmetic, drafted=drafted,
         bandwidth=bandwidth,
     )  # fmt: skip
     rows = [
@@ -92,8 +103,10 @@ def main() -> None:
         ["both, one after the other, s", f"{arithmetic + bandwidth:.2f}"],
         ["generation measured, s", spread(times)],
         ["× the larger floor", f"{median(times) / bound:.2f}"],
+        ["generation with the drafts of the checkpoint before, s", spread(drafted)],
+        ["× the larger floor", f"{median(drafted) / bound:.2f}"],
     ]
-    note = f"{len(answers)} prompts of the workload in {arguments.dtype}, plain decoding of the last checkpoint."
+    note = f"{len(answers)} prompts of the workload in {arguments.dtype}, the last checkpoint."
     results.show("Distance from the floor", [table(["", ""], rows)], [note])
 
 

@@ -32,7 +32,7 @@ from shared.marker import Marker
 
 
 def cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]:
-    engine = create(EngineSettings(str(workload.base_model), "cpu"))
+    engine = create(EngineSettings(str(workload.base_model), "cpu", replay=False))
     engine.attach(workload.checkpoints[-1])
     rows = []
     for count in counts:

@@ -92,8 +92,8 @@ def main() -> None:
     bandwidth = steps * weight_bytes / median(reads)
     bound = max(arithmetic, bandwidth)
     results.add(
-        products=products, reads=reads, generation=times, tokens=tokens, steps=steps, arithmetic=arithmetic, drafted=drafted,
-        bandwidth=bandwidth,
+        products=products, reads=reads, generation=times, tokens=tokens, steps=steps, arithmetic=arithmetic,
+        bandwidth=bandwidth, drafted=drafted,
     )  # fmt: skip
     rows = [
         ["one large product, GFLOP/s", spread([each / 1e9 for each in products], 0)],

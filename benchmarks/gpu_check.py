@@ -181,10 +181,12 @@ def beside_training(card: Card, workload: Workload, options: argparse.Namespace,
             training.wait_for_steps(5)
             if limited:
                 os.environ |= {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "20", "CUDA_MPS_CLIENT_PRIORITY": "1"}
-            free = step_time.Evaluating(workload, card.device, training, None)
+            free = step_time.Evaluating(workload, card.device, None)
+            free.begin(training)
             windows = step_time.alternate(training, free, options.alternations, options.seconds)
             free.worker.kill()
-            governed = step_time.Evaluating(workload, card.device, training, 0.02)
+            governed = step_time.Evaluating(workload, card.device, 0.02)
+            governed.begin(training)
             governed.run_for(4 * options.seconds)
             governed.worker.kill()
         finally:

@@ -4,7 +4,8 @@
 
 One training with steps of equal size runs all the time. In "B" the real worker evaluates real checkpoints without a
 pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
-while, as it does by default. Step times are those that the training itself leaves (shared.pace).
+while, as it does by default. Workers load their base model before training starts: beside a training that fills the
+processor that takes minutes, and belongs to neither. Step times are those that the training leaves (shared.pace).
 """
 
 from __future__ import annotations
@@ -80,9 +81,8 @@ class Training:
 class Evaluating:
     """The real worker, kept busy with one checkpoint after another."""
 
-    def __init__(self, workload: Workload, device: str, training: Training, max_slowdown: float | None) -> None:
+    def __init__(self, workload: Workload, device: str, max_slowdown: float | None) -> None:
         self._workload = workload
-        self._training = training
         self._suite = load_suite(workload.expert / "tests" / "test_cases.json")
         self._next = 0
         self.cases: list[float] = []
@@ -92,6 +92,10 @@ class Evaluating:
             Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
         )
         self._wait_ready()
+
+    def begin(self, training: Training) -> None:
+        """Give it the first checkpoint."""
+        self._training = training
         self._assign()
 
     def _wait_ready(self) -> None:
@@ -174,9 +178,9 @@ class Governed:
     told: str
 
 
-def govern(training: Training, workload: Workload, device: str, limit: float, seconds: float) -> Governed:
+def govern(training: Training, governed: Evaluating, limit: float, seconds: float) -> Governed:
     """Evaluate under the governor for a while; only a training that runs for longer can pay for a whole evaluation."""
-    governed = Evaluating(workload, device, training, limit)
+    governed.begin(training)
     began = time.monotonic()
     governed.run_for(seconds)
     window = ("governed", began, time.monotonic())
@@ -187,6 +191,8 @@ def govern(training: Training, workload: Workload, device: str, limit: float, se
 
 def run(arguments: argparse.Namespace) -> None:
     workload, results = prepared(), Results("step_time", fresh=True)
+    limited = [Evaluating(workload, arguments.device, limit) for limit in arguments.max_slowdown]
+    free = Evaluating(workload, arguments.device, None)
     with tempfile.TemporaryDirectory() as folder:
         training = Training(workload.base_model, arguments.device, Path(folder))
         try:
@@ -198,10 +204,10 @@ def run(arguments: argparse.Namespace) -> None:
             lead = steps_in(training, ("alone", began, time.monotonic()))
             # Before the worker that never rests: the governor takes the steps it finds for steps without an evaluator.
             governed = [
-                govern(training, workload, arguments.device, limit, arguments.governed_seconds)
-                for limit in arguments.max_slowdown
+                govern(training, worker, limit, arguments.governed_seconds)
+                for worker, limit in zip(limited, arguments.max_slowdown, strict=True)
             ]
-            free = Evaluating(workload, arguments.device, training, None)
+            free.begin(training)
             windows = alternate(training, free, arguments.alternations, arguments.seconds)
             free.worker.kill()
         finally:

@@ -179,12 +179,17 @@ class Governor:
         return self._training
 
     def start(self) -> None:
-        """The worker starts: loading the base model is work, too."""
+        """The worker starts: loading the base model is work, too, and a burst: training pays for it afterwards.
+
+        At a low weight it would take minutes beside a training that fills the processor, and cost about as much.
+        """
+        self._weigh(paid_for=self._policy.max_slowdown is not None)
         self._activity.begin(self._clock())
 
     def started(self) -> None:
         """The worker is ready and at rest."""
         self._activity.end(self._clock())
+        self._weigh(paid_for=False)
 
     def begin(self, paths: Sequence[Path]) -> None:
         """An evaluation begins; ``paths`` are where trainings of this folder leave their pace."""

@@ -73,12 +73,14 @@ class Worker:
         suite = self._suite_of(assignment)
         self._governor.begin(assignment.paces)
         self._engine.beside(self._governor.training)
-        begin = time.monotonic()
-        self._send(Progress("loading"))
+        between_steps = self._hook(assignment, time.monotonic())
         try:
+            between_steps(0)  # attaching is work beside training, too, and waits for its turn
+            begin = time.monotonic()
+            self._send(Progress("loading"))
             self._attach(assignment)
             attached = time.monotonic()
-            noise = self._answer(assignment, suite, begin)
+            noise = self._answer(assignment, suite, between_steps)
         finally:
             self._engine.detach()
             sharing = self._governor.end()
@@ -101,10 +103,9 @@ class Worker:
                 continue  # rotated away while loading; the next source may still have it
             return
 
-    def _answer(self, assignment: Assignment, suite: Suite, begin: float) -> NoiseFloor:
+    def _answer(self, assignment: Assignment, suite: Suite, between_steps: BetweenSteps) -> NoiseFloor:
         cases = {case.id: case for case in suite.cases}
         requests = [Request(case.id, case.messages, case.max_new_tokens, case.reference) for case in suite.cases]
-        between_steps = self._hook(assignment, begin)
         answers: list[Answer] = []
 
         def score(answer: Answer) -> CaseResult:
@@ -205,9 +206,9 @@ def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event],
     governor = Governor(
         policy_for(start.max_slowdown, on_cpu=on_cpu, bursts=share is not None and share.can_change), share=share
     )
-    governor.start()
     if share:
         log.info("the evaluator's worker runs with %s: training has the CPU first", share.words)
+    governor.start()
     try:
         engine = create_engine(start.factory, start.settings)
     except SidestepError as error:

@@ -259,3 +259,12 @@ def test_a_rest_gives_the_weight_back() -> None:
         governor.between_steps()
         simulated.pass_time(0.05, working=True)
     assert "low" in share.log and share.log[0] == share.log[-1] == "full"
+
+
+@pytest.mark.parametrize(("max_slowdown", "expected"), [(0.02, ["full", "low"]), (None, ["low", "low"])])
+def test_loading_the_base_model_is_a_burst(max_slowdown: float | None, expected: list[str]) -> None:
+    share = FakeShare()
+    governor = Governor(Policy(max_slowdown), share=share)
+    governor.start()
+    governor.started()
+    assert share.log == expected

@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="length of a window")
     parser.add_argument("--lead-seconds", type=float, default=60.0, help="training alone before anything else")
     parser.add_argument("--governed-seconds", type=float, default=90.0)
-    parser.add_argument("--max-slowdown", type=float, nargs="+", default=[0.02, 0.1])
+    parser.add_argument("--max-slowdown", type=float, nargs="*", default=[0.02, 0.1])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -34,15 +34,20 @@ LONGEST_WINDOW = 20.0  # seconds, however long a step is
 PROBE_STEPS = 25  # at work for so many steps, one rest is due, to have something to compare with
 ACCOUNT_SECONDS = 900.0  # what training may lose is saved up over so much of it
 MAX_INTERVALS = 4096
+TRICKLE = 0.01  # of one processor, beside a training that is to lose nothing
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is asked for (``max_slowdown`` None: never rest), and what work is thought to cost before it is measured."""
+    """What is asked for, and what work is thought to cost before it is measured.
+
+    Without ``max_slowdown`` there are no rests and no bursts: beside a training, at most ``trickle`` of one processor.
+    """
 
     max_slowdown: float | None = 0.02
     prior_effect: float = 0.25
     prior_error: float = 0.15
+    trickle: float | None = None
 
 
 def policy_for(max_slowdown: float | None, *, on_cpu: bool, bursts: bool = False) -> Policy:
@@ -51,6 +56,8 @@ def policy_for(max_slowdown: float | None, *, on_cpu: bool, bursts: bool = False
     On a GPU contexts take turns, so work costs training half of the time. On a CPU it costs more than that in bursts at
     full weight (threads of one step wait for each other), and little in the idle class.
     """
+    if on_cpu and max_slowdown is None:
+        return Policy(None, trickle=TRICKLE)
     if on_cpu and not bursts:
         return Policy(max_slowdown)
     return Policy(max_slowdown, prior_effect=1.2 if on_cpu else 0.7, prior_error=0.6)
@@ -155,8 +162,11 @@ class Governor:
         sleep: Callable[[float], None] = time.sleep,
         read: Callable[[Path], Pace | None] = read_pace,
         share: Share | None = None,
+        processor: Callable[[], float] = time.process_time,
     ) -> None:
         self._policy = policy
+        self._processor = processor
+        self._weighed = clock(), processor()  # where the trickle is counted from
         self._clock = clock
         self._sleep = sleep
         self._read = read
@@ -197,6 +207,7 @@ class Governor:
         self._evaluation_began = self._changed = self._clock()
         self.rested_seconds = 0.0
         self._activity.begin(self._clock())
+        self._weighed = self._clock(), self._processor()
         self._look()
 
     def end(self) -> Sharing:
@@ -221,6 +232,17 @@ class Governor:
             check()
         self._switch(working=True)
         self._weigh(paid_for=self._training and self._policy.max_slowdown is not None)
+        self._trickle(check)
+
+    def _trickle(self, check: Callable[[], None]) -> None:
+        """Wait until what was used since the last step is no more than the trickle, or training has ended."""
+        if self._policy.trickle:
+            since, used = self._weighed
+            until = since + (self._processor() - used) / self._policy.trickle
+            while self._view().training and (left := until - self._clock()) > 0:
+                self._sleep(min(left, REST_SECONDS))
+                check()
+            self._weighed = self._clock(), self._processor()
 
     def _weigh(self, *, paid_for: bool) -> None:
         """Compete for the processor only in a burst that training's account pays for; else take what is left over."""

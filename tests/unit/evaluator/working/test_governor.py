@@ -268,3 +268,21 @@ def test_loading_the_base_model_is_a_burst(max_slowdown: float | None, expected:
     governor.start()
     governor.started()
     assert share.log == expected
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_beside_a_training_that_is_to_lose_nothing_it_takes_a_trickle_of_the_processor(training: bool) -> None:
+    simulated, used = SimulatedTraining(seconds=0.8, cost=0.0), [0.0]
+    governor = Governor(
+        Policy(None, trickle=0.01), clock=lambda: simulated.now, processor=lambda: used[0],
+        sleep=lambda seconds: simulated.pass_time(seconds, working=False),
+        read=simulated.pace if training else lambda path: None,
+    )  # fmt: skip
+    simulated.pass_time(60, working=False)
+    began = simulated.now
+    governor.begin((Path("pace"),))
+    for _ in range(20):
+        used[0] += 0.05
+        simulated.pass_time(0.05, working=True)
+        governor.between_steps()
+    assert used[0] / (simulated.now - began) == pytest.approx(0.01 if training else 1.0, rel=0.05)

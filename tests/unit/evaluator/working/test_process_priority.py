@@ -28,11 +28,11 @@ def weight(kernel: Path) -> str:
 
 def test_a_session_weight_can_be_raised_for_a_burst(kernel: Path) -> None:
     share = priority.ProcessorShare()
-    assert share.can_change and weight(kernel) == "14"
+    assert share.can_change and weight(kernel) == "19"
     share.full()
     assert weight(kernel) == "0"
     share.low()
-    assert weight(kernel) == "14"
+    assert weight(kernel) == "19"
 
 
 def test_without_session_weights_the_idle_class_is_all_there_is(kernel: Path) -> None:

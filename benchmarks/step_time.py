@@ -1,6 +1,6 @@
 """What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
 
-    python -m benchmarks.step_time [--quick] [--alternations 5] [--max-slowdown 0.02 0.1]
+    python -m benchmarks.step_time [--quick] [--alternations 12] [--max-slowdown 0.02 0.1]
 
 One training with steps of equal size runs all the time. In "B" the real worker evaluates real checkpoints without a
 pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
@@ -19,6 +19,8 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
@@ -87,6 +89,7 @@ class Evaluating:
         self._next = 0
         self.cases: list[float] = []
         self.sharing: list[Finished] = []
+        self.share = 0.0  # of one processor, while it was not stopped
         self.worker = WorkerProcess()
         self.worker.send(
             Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
@@ -136,6 +139,11 @@ class Evaluating:
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.worker.pid, number)
+
+    def processor_seconds(self) -> float:
+        """What the worker has used so far."""
+        used = psutil.Process(self.worker.pid).cpu_times()
+        return float(used.user + used.system)
 
 
 def alternate(training: Training, evaluating: Evaluating, alternations: int, seconds: float) -> list[Window]:
@@ -207,8 +215,10 @@ def run(arguments: argparse.Namespace) -> None:
                 govern(training, worker, limit, arguments.governed_seconds)
                 for worker, limit in zip(limited, arguments.max_slowdown, strict=True)
             ]
+            used = free.processor_seconds()
             free.begin(training)
             windows = alternate(training, free, arguments.alternations, arguments.seconds)
+            free.share = (free.processor_seconds() - used) / (arguments.alternations * arguments.seconds)
             free.worker.kill()
         finally:
             training.end()
@@ -223,18 +233,28 @@ def show(
 ) -> None:
     lead, windows, free, governed = measured
     each_window = [(kind, steps_in(training, (kind, since, until))) for kind, since, until in windows]
-    alone = [median(steps) for kind, steps in each_window if kind == "alone" and steps]
-    beside = [median(steps) for kind, steps in each_window if kind == "beside" and steps]
+    pairs = [
+        (median(before), median(after))
+        for (_, before), (_, after) in zip(each_window[::2], each_window[1::2], strict=True)
+        if before and after
+    ]
+    alone, beside = [a for a, _ in pairs], [b for _, b in pairs]
     rate = 60 * len(free.cases) / sum(until - since for kind, since, until in windows if kind == "beside")
     results.add(
-        lead=lead, alone=alone, beside=beside, rate=rate, governed=[vars(each) for each in governed], windows=windows
+        lead=lead,
+        alone=alone,
+        beside=beside,
+        rate=rate,
+        share=free.share,
+        governed=[vars(each) for each in governed],
+        windows=windows,
     )
     rows = [["training alone, before", spread(lead, 3), "1", "", ""]]
     for each in governed:
         name = f"beside a governed worker (`--max-slowdown {each.limit:g}`)"
         mean = f"{sum(each.steps) / len(each.steps) / (sum(lead) / len(lead)):.3f}" if each.steps and lead else ""
         rows.append([name, spread(each.steps, 3), f"{mean} (means)", each.told, f"{each.rate:.0f}"])
-    ratio = f"{median(beside) / median(alone):.3f}"
+    ratio = f"{median([b / a for a, b in pairs]):.3f} (median of {len(pairs)} pairs)"
     cost = slowdown_words(training, windows)
     rows += [
         ["training alone, in turns", spread(alone, 3), "1", "", ""],
@@ -243,7 +263,9 @@ def show(
     header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
     note = (
         f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s each, then A B A B, "
-        f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window's steps)."
+        f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window; the ratio of "
+        "each pair, because what else changes on a machine changes slowly). "
+        f"The worker that never rests used {free.share:.1%} of one processor while it was not stopped."
     )
     results.show("Training beside the evaluator", [table(header, rows)], [note])
 
@@ -261,8 +283,8 @@ def _told(evaluating: Evaluating) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--alternations", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of a window")
+    parser.add_argument("--alternations", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=25.0, help="length of a window")
     parser.add_argument("--lead-seconds", type=float, default=60.0, help="training alone before anything else")
     parser.add_argument("--governed-seconds", type=float, default=90.0)
     parser.add_argument("--max-slowdown", type=float, nargs="*", default=[0.02, 0.1])

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 import trainer.trainer as training
@@ -57,6 +57,7 @@ def bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
         messages = [{"role": role, "content": content} for role, content in TURN.findall(json.loads(line)["text"])]
         rows.append({"prompt": messages[:-1], "completion": messages[-1:]})
     watch = Stopwatch()
+    set_seed(config.seed)  # TRL makes the adapter before the trainer sets the seed
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(config.base_model_path, dtype=getattr(torch, cpu_dtype())),
         args=SFTConfig(

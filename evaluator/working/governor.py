@@ -33,8 +33,9 @@ WINDOW_STEPS = 2.5  # at work, or at rest, at least this many steps: shorter one
 LONGEST_WINDOW = 20.0  # seconds, however long a step is
 PROBE_STEPS = 25  # at work for so many steps, one rest is due, to have something to compare with
 ACCOUNT_SECONDS = 900.0  # what training may lose is saved up over so much of it
+STANDSTILL = 2.0  # a step that takes so many times as long as usual shows by itself what it lost
 MAX_INTERVALS = 4096
-TRICKLE = 0.01  # of one processor, beside a training that is to lose nothing
+TRICKLE = 0.015  # of one processor, beside a training that is to lose nothing
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,26 @@ def believed_cost(measured: Estimate | None, policy: Policy) -> float:
     return max(0.0, lost(effect))
 
 
-def account(steps: Sequence[Step], cost: float, policy: Policy) -> float:
+def account(steps: Sequence[Step], cost: float, policy: Policy, typical: float = 0.0) -> float:
     """What training may still lose after these steps, in seconds; the last ``ACCOUNT_SECONDS`` count. Pure."""
     credit, seen = 0.0, 0.0
     for step in reversed(steps):
         if seen >= ACCOUNT_SECONDS:
             break
-        credit += step.seconds * ((policy.max_slowdown or 0.0) - cost * step.beside)
+        credit += step.seconds * ((policy.max_slowdown or 0.0) - charged(step, cost, typical))
         seen += step.seconds
     return credit
+
+
+def charged(step: Step, cost: float, typical: float) -> float:
+    """The part of a step that training lost to the evaluator: what work costs, or what a standstill shows. Pure.
+
+    The estimate weighs single slow steps down, and a burst may well be one: it would cost more than is paid for it.
+    """
+    part = cost * step.beside
+    if typical > 0 and step.seconds > STANDSTILL * typical:
+        part = max(part, min(step.beside, 1 - typical / step.seconds))
+    return part
 
 
 @dataclass
@@ -260,7 +272,7 @@ class Governor:
             since=now - self._changed,
             step=self._typical,
             cost=cost,
-            credit=self._balance + account(self._underway(now), cost, self._policy),
+            credit=self._balance + account(self._underway(now), cost, self._policy, self._typical),
         )
 
     def _underway(self, now: float) -> list[Step]:
@@ -293,5 +305,6 @@ class Governor:
         if fresh:
             steps = [each.step for each in self._seen]
             self._estimate = estimate(steps)
-            self._balance = account(steps, believed_cost(self._estimate, self._policy), self._policy)
             self._typical = statistics.median(each.seconds for each in steps[-BLOCK_STEPS:])
+            cost = believed_cost(self._estimate, self._policy)
+            self._balance = account(steps, cost, self._policy, self._typical)

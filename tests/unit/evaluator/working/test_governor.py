@@ -14,6 +14,7 @@ from evaluator.working.governor import (
     View,
     account,
     believed_cost,
+    charged,
     policy_for,
     shortest_window,
     should_work,
@@ -64,6 +65,19 @@ def test_the_account_saves_up_and_pays() -> None:
     assert account([Step(1.0, 0.0)] * 100, 0.5, POLICY) == pytest.approx(2.0)
     assert account([Step(1.0, 0.0)] * 100 + [Step(1.0, 1.0)] * 10, 0.5, POLICY) == pytest.approx(2.0 - 4.8)
     assert account([Step(1.0, 0.0)] * 100_000, 0.5, POLICY) == pytest.approx(0.02 * 900)  # not for ever
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Step(1.1, 1.0), 0.3),  # what work is measured to cost
+        (Step(20.0, 1.0), 0.95),  # training stood still: nineteen of twenty seconds are lost
+        (Step(20.0, 0.1), 0.1),  # no more than the time at work: the rest was somebody else
+        (Step(20.0, 0.0), 0.0),
+    ],
+)
+def test_a_burst_in_which_training_stands_still_costs_all_of_it(step: Step, expected: float) -> None:
+    assert charged(step, 0.3, typical=1.0) == pytest.approx(expected)
 
 
 def test_what_is_expected_before_anything_is_measured() -> None:
@@ -167,7 +181,7 @@ def simulate(training: SimulatedTraining, policy: Policy, decode_steps: int) -> 
     return governor
 
 
-@pytest.mark.parametrize("cost", [0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("cost", [0.0, 0.1, 0.3, 1.0, 15.0])
 def test_a_simulated_training_loses_no_more_than_allowed(cost: float) -> None:
     training = SimulatedTraining(seconds=0.8, cost=cost)
     sharing = simulate(training, Policy(max_slowdown=0.02), decode_steps=500).end()

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as functional
 
 from evaluator.engine.protocol import Decoding
 
-_BLOCK = 1024
+_BLOCKS = (1024, 512, 256, 128)  # words; the first that divides the vocabulary, else it is padded
 _ROWS = 64  # rows of logits turned to float32 at a time
 
 
@@ -20,24 +21,20 @@ def lowest_of_the_largest(logits: torch.Tensor) -> list[int]:
     slower on a CPU.
     """
     rows, words = logits.shape
-    whole = words // _BLOCK * _BLOCK
-    blocks = logits[:, :whole].reshape(rows, -1, _BLOCK) if whole else logits.new_empty(rows, 0, _BLOCK)
-    largest = [blocks.amax(-1)] if whole else []
-    if whole < words:
-        largest.append(logits[:, whole:].amax(-1, keepdim=True))
-    block = _first_largest(torch.cat(largest, 1))
-    at = torch.arange(rows, device=logits.device)
-    starts = block * _BLOCK
-    columns = starts[:, None] + torch.arange(min(_BLOCK, words), device=logits.device)
-    inside = logits[at[:, None], columns.clamp(max=words - 1)].masked_fill(columns >= words, float("-inf"))
-    return [int(token) for token in (starts + _first_largest(inside)).tolist()]
+    size = next((size for size in _BLOCKS if words % size == 0), _BLOCKS[0])
+    if words % size:
+        logits = functional.pad(logits, (0, -words % size), value=float("-inf"))
+    blocks = logits.reshape(rows, -1, size)
+    block = _first_largest(blocks.amax(-1))
+    inside = blocks[torch.arange(rows, device=logits.device), block]
+    return [int(token) for token in (block * size + _first_largest(inside)).tolist()]
 
 
 def _first_largest(values: torch.Tensor) -> torch.Tensor:
     """Column of each row's largest value, the first among equals: argmax promises none in particular."""
-    columns = torch.arange(values.shape[1], device=values.device)
+    columns = torch.arange(values.shape[1], dtype=torch.int32, device=values.device)
     found = torch.where(values == values.amax(-1, keepdim=True), columns, values.shape[1]).amin(-1)
-    return found.clamp(max=values.shape[1] - 1)  # a row of NaN equals nothing
+    return found.clamp(max=values.shape[1] - 1).long()  # a row of NaN equals nothing
 
 
 def seed_of(case_id: str, seed: int, sample: int = 0) -> int:

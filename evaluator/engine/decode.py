@@ -19,7 +19,7 @@ from evaluator.engine.layout import Work
 from evaluator.engine.plan import Prompt
 from evaluator.engine.prefixes import SharedPrefix, shared_prefixes
 from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
-from evaluator.engine.replay import Replay, Source
+from evaluator.engine.replay import Kind, Replay, Source
 
 PROMPT_TOO_LONG = "prompt_too_long"
 PROMPT_TOKENS = 2048  # read in one step, over all cases
@@ -59,7 +59,7 @@ class _Live:
     answer: list[int] = field(default_factory=list)
     first: int | None = None  # the answer's first token, known before the reference is read
     draft: Sequence[int] = ()
-    agreed: bool = False
+    kind: Kind = "resumes"
     source: Source | None = None
     log_probability: float = 0.0
     generator: torch.Generator | None = None
@@ -165,8 +165,8 @@ class DecodeLoop:
             return
         room = [case.prompt.limit - len(case.answer) - 1 for case in live]
         found = self._replay.drafts([(case.source, case.answer, most) for case, most in zip(live, room, strict=True)])
-        for case, (tokens, agreed) in zip(live, found, strict=True):
-            case.draft, case.agreed = tokens, agreed
+        for case, (tokens, kind) in zip(live, found, strict=True):
+            case.draft, case.kind = tokens, kind
 
     def _take(self, live: list[_Live], work: Sequence[Work], logits: torch.Tensor) -> None:
         """Give each case its predictions: of its reference while it reads, of its answer while it writes."""
@@ -179,7 +179,7 @@ class DecodeLoop:
                 self._read(case, part, rows, chosen)
                 continue
             right = self._write(case, [next(chosen) for _ in range(part.wanted)])
-            drafted.append((case.agreed, len(case.draft), right))
+            drafted.append((case.kind, len(case.draft), right))
         if self._replay:
             self._replay.learn(drafted)
 

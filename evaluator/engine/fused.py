@@ -29,11 +29,27 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 PACKED_SHARE = 0.25  # of the host's memory: packed copies of a base model may take this much
 
 
+class _Norm:
+    """RMSNorm in float32 with one rounding, in few operations: it takes 7 % of a step of a small model."""
+
+    def __init__(self, module: Any) -> None:
+        self.weight: torch.Tensor = module.weight
+        self.epsilon = float(module.variance_epsilon)
+        self._epsilon = torch.full((1, 1), self.epsilon, device=module.weight.device)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        if rows.device.type != "cpu":
+            return functional.rms_norm(rows, rows.shape[-1:], self.weight, self.epsilon)
+        exact = rows.to(torch.float32, copy=True)
+        length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
+        inverse = torch.addcmul(self._epsilon, length, length, value=1 / rows.shape[-1]).rsqrt_()
+        return exact.mul_(inverse).mul_(self.weight).to(rows.dtype)
+
+
 @dataclass(frozen=True)
 class _Layer:
-    attention_norm: torch.Tensor
-    mlp_norm: torch.Tensor
-    epsilon: float
+    attention_norm: _Norm
+    mlp_norm: _Norm
     query_norm: torch.Tensor | None
     key_norm: torch.Tensor | None
     query_key_value: Product
@@ -50,34 +66,29 @@ class FusedModel:
         self.model = model
         self.heads = heads_of(model, group)
         self.packs = packs
-        self.epsilon = float(model.model.norm.variance_epsilon)
         self.layers: list[_Layer] = []
         self.take()
 
     def take(self) -> None:
         """Take the base model's weights from where they are now."""
         self.layers = [self._layer(layer) for layer in self.model.model.layers]
+        self.norm = _Norm(self.model.model.norm)
         self.head = Product(self.model.get_output_embeddings(), packs=self.packs)
 
     def release(self) -> None:
         """Hold no weights, so that the base model can leave the device; ``take`` follows its return."""
         self.layers = []
-        del self.head
+        del self.norm, self.head
 
     @property
     def embedding(self) -> torch.nn.Embedding:
         return cast(torch.nn.Embedding, self.model.get_input_embeddings())
 
-    @property
-    def norm(self) -> torch.Tensor:
-        return cast(torch.Tensor, self.model.model.norm.weight)
-
     def _layer(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         return _Layer(
-            attention_norm=layer.input_layernorm.weight,
-            mlp_norm=layer.post_attention_layernorm.weight,
-            epsilon=float(layer.input_layernorm.variance_epsilon),
+            attention_norm=_Norm(layer.input_layernorm),
+            mlp_norm=_Norm(layer.post_attention_layernorm),
             query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
             key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
             query_key_value=Product(attention.q_proj, attention.k_proj, attention.v_proj, packs=self.packs),
@@ -119,16 +130,15 @@ class FusedForward:
         if not layout.wanted:
             return torch.empty(0, 1)
         chosen = hidden[layout.wanted_rows(self._heads.rows)]
-        normed = _normed(chosen, fused.norm, fused.epsilon)
-        return fused.head(normed)[: len(layout.wanted)]
+        return fused.head(fused.norm(chosen))[: len(layout.wanted)]
 
     def _decoder(self, hidden: torch.Tensor, layout: StepLayout) -> torch.Tensor:
         cosine, sine = self._cosine[layout.positions], self._sine[layout.positions]
         for number, layer in enumerate(self._fused.layers):
-            normed = _normed(hidden, layer.attention_norm, layer.epsilon)
+            normed = layer.attention_norm(hidden)
             attended = self._attention(number, layer.query_key_value(normed), (cosine, sine), layout)
             hidden = layer.output.plus(attended, hidden)
-            normed = _normed(hidden, layer.mlp_norm, layer.epsilon)
+            normed = layer.mlp_norm(hidden)
             hidden = layer.down.plus(layer.up.times(normed, layer.gate.silu(normed)), hidden)
         return hidden
 
@@ -140,10 +150,11 @@ class FusedForward:
         tokens, turned = projected.shape[0], heads.query + heads.key_value
         joint = projected[:, : turned * heads.size].view(tokens, turned, heads.size)
         if layer.query_norm is not None and layer.key_norm is not None:
+            epsilon = layer.attention_norm.epsilon
             joint = torch.cat(
                 [
-                    functional.rms_norm(joint[:, : heads.query], (heads.size,), layer.query_norm, layer.epsilon),
-                    functional.rms_norm(joint[:, heads.query :], (heads.size,), layer.key_norm, layer.epsilon),
+                    functional.rms_norm(joint[:, : heads.query], (heads.size,), layer.query_norm, epsilon),
+                    functional.rms_norm(joint[:, heads.query :], (heads.size,), layer.key_norm, epsilon),
                 ],
                 1,
             )
@@ -155,16 +166,6 @@ class FusedForward:
             projected[:, turned * heads.size :].view(tokens, heads.key_value, heads.size),
             layout,
         )
-
-
-def _normed(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """RMSNorm in float32 with one rounding: five operations, where the library's takes nine on a CPU."""
-    if rows.device.type != "cpu":
-        return functional.rms_norm(rows, rows.shape[-1:], weight, epsilon)
-    size = rows.shape[-1]
-    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float32)
-    inverse = length.square_().div_(size).add_(epsilon).rsqrt_()
-    return torch.mul(torch.mul(rows, inverse), weight, out=torch.empty_like(rows))
 
 
 def _rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:

@@ -17,10 +17,9 @@ GROWTH = 64  # positions
 
 @dataclass(frozen=True)
 class Prefix:
-    """Keys and values of a prompt's beginning that several cases share, per layer (heads, positions, size)."""
+    """Keys and values of a prompt's beginning that several cases share: (2 x layers, heads, positions, size)."""
 
-    keys: tuple[torch.Tensor, ...]
-    values: tuple[torch.Tensor, ...]
+    kept: torch.Tensor
     length: int
 
 
@@ -32,26 +31,23 @@ class KeyValues:
         self._heads = heads
         self._slots = slots
         self.most = -(-most // GROWTH) * GROWTH
-        size = slots * heads.key_value * self.most
-        shape = (size, heads.size)
-        self._memory = [(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)]
+        self._layers = layers
+        # one tensor, so that a slot moves by one operation instead of two a layer
+        self._memory = like.new_zeros(2 * layers, slots * heads.key_value * self.most, heads.size)
         self.capacity = 0
-        self.keys: list[torch.Tensor] = []
-        self.values: list[torch.Tensor] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget everything: a NaN that a broken checkpoint left behind would survive its mask."""
         self._look_at(min(GROWTH, self.most))
-        for tensor in (*self.keys, *self.values):
-            tensor.zero_()
+        self._all.zero_()
 
     def _look_at(self, capacity: int) -> None:
         self.capacity = capacity
         rows = self._slots * self._heads.key_value
-        shape = (rows, capacity, self._heads.size)
-        self.keys = [keys[: rows * capacity].view(shape) for keys, _ in self._memory]
-        self.values = [values[: rows * capacity].view(shape) for _, values in self._memory]
+        self._all = self._memory[:, : rows * capacity].view(-1, rows, capacity, self._heads.size)
+        every = list(self._all.unbind())
+        self.keys, self.values = every[: self._layers], every[self._layers :]
 
     def make_room(self, positions: int, live: int) -> None:
         """Room for this many positions a slot; what the first ``live`` slots hold is kept."""
@@ -80,21 +76,16 @@ class KeyValues:
 
     def move(self, source: int, target: int) -> None:
         """Copy one slot over another, to keep the live ones dense."""
-        heads = self._heads.key_value
-        for tensor in (*self.keys, *self.values):
-            tensor[target * heads : (target + 1) * heads] = tensor[source * heads : (source + 1) * heads]
+        self._all[:, self._rows_of(target)] = self._all[:, self._rows_of(source)]
 
     def cut_prefix(self, slot: int, length: int) -> Prefix:
         """A copy of a slot's first positions."""
-        own = slice(slot * self._heads.key_value, (slot + 1) * self._heads.key_value)
-        return Prefix(
-            tuple(keys[own, :length].clone() for keys in self.keys),
-            tuple(values[own, :length].clone() for values in self.values),
-            length,
-        )
+        return Prefix(self._all[:, self._rows_of(slot), :length].clone(), length)
 
     def paste_prefix(self, slot: int, prefix: Prefix) -> None:
         """Begin a slot with what ``cut_prefix`` kept. There must be room."""
-        own = slice(slot * self._heads.key_value, (slot + 1) * self._heads.key_value)
-        for tensor, part in zip((*self.keys, *self.values), (*prefix.keys, *prefix.values), strict=True):
-            tensor[own, : prefix.length] = part
+        self._all[:, self._rows_of(slot), : prefix.length] = prefix.kept
+
+    def _rows_of(self, slot: int) -> slice:
+        heads = self._heads.key_value
+        return slice(slot * heads, (slot + 1) * heads)

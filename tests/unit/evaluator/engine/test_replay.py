@@ -48,19 +48,29 @@ def test_fewer_live_cases_and_better_drafts_mean_longer_drafts() -> None:
 
 def test_a_draft_is_what_followed_before() -> None:
     source = Source((5, 6, 7, 8, 9, 10))
-    assert source.continuation([5, 6]) == ((7, 8, 9, 10), True)
-    assert source.continuation([1, 7, 8]) == ((9, 10), False)
-    assert source.continuation([1, 2]) == ((), False)
-    assert source.continuation([5, 6, 7, 8, 9, 10]) == ((), True)
+    assert source.continuation([5, 6]) == ((7, 8, 9, 10), "agrees")
+    assert source.continuation([1, 7, 8]) == ((9, 10), "resumes")
+    assert source.continuation([1, 2]) == ((), "resumes")
+    assert source.continuation([5, 6, 7, 8, 9, 10]) == ((), "agrees")
+
+
+def test_an_answer_that_repeats_itself_is_drafted_from_itself() -> None:
+    source, answer, period = Source(), [1, 2], [7, 8, 9]
+    for _ in range(4):
+        answer += period
+        drafted, kind = source.continuation(answer)
+    assert kind == "repeats" and list(drafted) == (period * LONGEST)[:LONGEST]
+    drafted, kind = source.continuation([*answer, 7, 5])
+    assert (list(drafted), kind) == ([], "resumes")
 
 
 def test_rates_follow_what_was_verified() -> None:
     replay = Replay()
-    before = replay._rates[True].rate
-    replay.learn([(True, 4, 4)] * 20)
-    assert replay._rates[True].rate > before
-    replay.learn([(True, 4, 0)] * 200 + [(False, 0, 0)])
-    assert replay._rates[True].rate < 0.1
+    before = replay._rates["agrees"].rate
+    replay.learn([("agrees", 4, 4)] * 20)
+    assert replay._rates["agrees"].rate > before
+    replay.learn([("agrees", 4, 0)] * 200 + [("resumes", 0, 0)])
+    assert replay._rates["agrees"].rate < 0.1
 
 
 @pytest.mark.parametrize("stop", [(), ("e",)])

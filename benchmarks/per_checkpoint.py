@@ -126,26 +126,28 @@ def measure(names: list[str], rounds: int, minutes: float, prompts: int, results
     with tempfile.TemporaryDirectory() as folder:
         job = write_job(workload, Path(folder), prompts)
         try:
+            newest_first = workload.checkpoints[::-1]
             for number in range(rounds):
-                checkpoint = workload.checkpoints[-1 - number % len(workload.checkpoints)]
+                checkpoint, other = (newest_first[n % len(newest_first)] for n in (number, number + 1))
                 for name in names:
                     if (name, number) in done or time.monotonic() > deadline:
                         continue
-                    one_turn(name, number, checkpoint, job, running, results)
+                    one_turn(name, number, (checkpoint, other), job, running, results)
         finally:
             for program in running.values():
                 program.end()
 
 
 def one_turn(
-    name: str, number: int, checkpoint: Path, job: Path, running: dict[str, Program], results: Results
+    name: str, number: int, checkpoints: tuple[Path, Path], job: Path, running: dict[str, Program], results: Results
 ) -> None:
-    way = WAYS[name]
+    """Let one way evaluate the first of ``checkpoints``; the other one, with other answers, is for warming up."""
+    way, (checkpoint, other) = WAYS[name], checkpoints
     try:
         first = name not in running
         program = running.pop(name) if not first else Program(way, job)
         if way.warms_up and first:
-            program.evaluate(checkpoint)
+            program.evaluate(other)
         said = program.evaluate(checkpoint)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         print(f"{name} failed:\n{error}", file=sys.stderr)

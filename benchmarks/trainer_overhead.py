@@ -64,7 +64,7 @@ def bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
             output_dir=str(config.output_dir / "bare"), max_steps=config.max_steps, learning_rate=config.learning_rate,
             per_device_train_batch_size=config.batch_size, lr_scheduler_type=config.lr_scheduler, max_length=256,
             save_steps=config.save_steps, logging_steps=1, report_to=[], disable_tqdm=True, bf16=False, use_cpu=True,
-            gradient_checkpointing=False, seed=config.seed,
+            gradient_checkpointing=False, seed=config.seed, optim=config.optim,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

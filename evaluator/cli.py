@@ -71,7 +71,12 @@ DecodingOption = Annotated[
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")]
 MaxSlowdown = Annotated[
-    float, typer.Option(min=0, help="What training beside it may lose: 0.02 is 2 % slower steps. 0: never hold back.")
+    float,
+    typer.Option(
+        min=0,
+        help="What training beside it may lose: 0.02 is 2 % slower steps. 0: on a CPU a trickle, 1.5 % of one processor "
+        "at most; on a GPU no limit.",
+    ),
 ]
 Deadline = Annotated[float | None, typer.Option(min=0.001, help="Longest evaluation of one checkpoint, in seconds.")]
 OrderOption = Annotated[Order, typer.Option(help="Which checkpoint comes first when several wait.")]

@@ -74,8 +74,8 @@ MaxSlowdown = Annotated[
     float,
     typer.Option(
         min=0,
-        help="What training beside it may lose: 0.02 is 2 % slower steps. 0: on a CPU a trickle, 1.5 % of one processor "
-        "at most; on a GPU no limit.",
+        help="What training beside it may lose: 0.02 is 2 % slower steps. 0: on a CPU a trickle of at most 1.5 % of "
+        "one processor, on a GPU no limit.",
     ),
 ]
 Deadline = Annotated[float | None, typer.Option(min=0.001, help="Longest evaluation of one checkpoint, in seconds.")]

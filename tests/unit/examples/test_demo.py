@@ -46,4 +46,4 @@ def test_it_becomes_sidestep_up(demo: ModuleType, tmp_path: Path, monkeypatch: p
     demo.main()
     program, *command = became[0]
     assert Path(program).name == "sidestep"
-    assert command == ["sidestep", "up", str(run), "--base-model", "m", "--max-slowdown", "0.2", "--max-steps", "1"]
+    assert command == ["sidestep", "up", str(run), "--base-model", "m", "--max-slowdown", "0.5", "--max-steps", "1"]

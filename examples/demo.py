@@ -13,7 +13,7 @@ from pathlib import Path
 
 SHOP = Path(__file__).resolve().parent / "shop"
 DEMO_MARK = ".sidestep-demo"
-# At the default of 2 % two minutes of training could not pay for one evaluation, and all results came after it; even 20 %
+# At the default of 2 % two minutes of training could not pay for one evaluation, and all results came after it; 20 %
 # paid for little more than loading the base model. At 50 % a checkpoint's results come seconds after it.
 MAX_SLOWDOWN = "0.5"
 

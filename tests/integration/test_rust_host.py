@@ -111,7 +111,7 @@ def _call(program: Path, way: str, folder: Path, request: dict[str, Any]) -> dic
 @pytest.mark.parametrize("way", WAYS)
 def test_a_training_leaves_its_folders_and_publishes(program: Path, expert: Path, tiny_model: Path, way: str) -> None:
     answer = _call(program, way, expert.parent, {"expert": str(expert), "base_model_name": str(tiny_model)})
-    assert answer["success"], answer["log"]
+    assert answer["success"], f"{answer['error']}\n{answer['log']}"
     assert answer["status"] == (0 if way == "subprocess" else None)
     assert {"tiny-10/checkpoint-2", "tiny-10/checkpoint-4", "tiny-10/final", "tiny-10/adapter"} <= set(
         answer["folders"]
@@ -191,7 +191,7 @@ def test_the_real_manifest_trains(program: Path, tmp_path: Path, way: str) -> No
         }  # fmt: skip
     answer = _call(program, way, tmp_path, request)
     sys.stderr.write(answer["log"])
-    assert answer["success"], answer["log"]
+    assert answer["success"], f"{answer['error']}\n{answer['log']}"
     folders = [name for name in answer["folders"] if name.startswith("smollm2-135m-instruct/")]
     assert {"smollm2-135m-instruct/final", "smollm2-135m-instruct/adapter"} <= set(folders)
     [marker, *_] = [entry.marker for entry in held_entries(ModelFolder(tmp_path / "weights" / "smollm2-135m-instruct"))]

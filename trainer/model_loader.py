@@ -21,6 +21,7 @@ from shared.chat_templates import template_named
 from shared.errors import BaseModelError, ConfigError
 from shared.layout import last_path_part
 from shared.manifest import BASE_MODEL_VARIABLE
+from shared.quantized_weights import keep_exact
 from trainer.config import TrainingConfig
 from trainer.device_plan import DevicePlan
 
@@ -46,6 +47,7 @@ def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTraine
             f"the base model {location} cannot be loaded: {reason}",
             hint="it must be a transformers model in safetensors",
         ) from error
+    keep_exact(model.modules())
     return model, tokenizer
 
 

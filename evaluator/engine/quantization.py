@@ -22,14 +22,3 @@ def config_for(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
-
-
-def keep_exact(model: torch.nn.Module) -> None:
-    """Keep int4 weights as they were loaded.
-
-    On some processors bitsandbytes packs them at the first forward pass and unpacks them whenever a state dict is read,
-    as PEFT does; scales are rounded on the way, so after a few adapters the base would not be the base any more.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

@@ -36,6 +36,7 @@ from shared.cpu_dtype import cpu_dtype
 from shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
 from shared.logs import get_logger
 from shared.manifest import BASE_MODEL_VARIABLE
+from shared.quantized_weights import keep_exact
 
 log = get_logger("evaluator.engine")
 
@@ -81,7 +82,7 @@ def _load(settings: EngineSettings, device: str, dtype: torch.dtype) -> tuple[Pr
             }
         model = AutoModelForCausalLM.from_pretrained(settings.base_model, dtype=dtype, use_safetensors=True, **options)
         model = (model if settings.quantization != "none" else model.to(device)).eval()
-        quantization.keep_exact(model)
+        keep_exact(model.modules())
     except torch.OutOfMemoryError:
         pass  # raised below: an exception that is being handled keeps the tensors of its frames alive
     except (OSError, ValueError) as error:

@@ -151,6 +151,20 @@ def test_quantized_weights_stay_quantized_and_the_adapter_learns(trained: Train,
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_validation_changes_nothing_of_a_training_on_int4_weights(
+    trained: Train, tiny_model: Path, kind: str
+) -> None:
+    """Where the processor has AVX-512 bf16, bitsandbytes would pack the weights, and DoRA not know what it reads."""
+    _, done = trained({"quantization": "int4"}, **KINDS[kind], max_steps=1)
+    ids = AutoTokenizer.from_pretrained(tiny_model)("question 3 and more", return_tensors="pt").input_ids
+    losses = []
+    for training in (True, False, True):
+        with torch.set_grad_enabled(training):
+            losses.append(float(done.model.train(training)(input_ids=ids, labels=ids).loss))
+    assert losses[1:] == pytest.approx([losses[0]] * 2, abs=1e-3)
+
+
 def test_soft_prompt_starts_from_the_texts_embeddings_and_is_saved_under_its_name(
     trained: Train, tiny_model: Path
 ) -> None:

@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from evaluator.engine.layout import Work
 from evaluator.engine.protocol import EngineSettings
-from evaluator.engine.quantization import config_for, keep_exact
+from evaluator.engine.quantization import config_for
 from evaluator.engine.transformers_engine import TransformersEngine, create
 from shared.errors import CheckpointRejected, ConfigError
+from shared.quantized_weights import keep_exact
 from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
 
 IDS = list(range(7, 40))
@@ -49,7 +50,7 @@ def test_adapters_beside_a_quantized_base(
     model = AutoModelForCausalLM.from_pretrained(
         base_model, dtype=torch.float32, quantization_config=config_for(kind, torch.float32), device_map="cpu"
     )
-    keep_exact(model)
+    keep_exact(model.modules())
     with torch.no_grad():
         wanted = PeftModel.from_pretrained(model, adapters["lora"]).eval()(torch.tensor([IDS])).logits[0]
     assert (logits - wanted).abs().max() < 0.02 * wanted.std()

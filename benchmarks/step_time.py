@@ -1,9 +1,10 @@
 """What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
 
-    python -m benchmarks.step_time [--quick] [--alternations 12] [--max-slowdown 0.02 0.1]
+    python -m benchmarks.step_time [--quick] [--alternations 10] [--max-slowdown 0.02 0.1]
 
-One training with steps of equal size runs all the time. In "B" the real worker evaluates real checkpoints without a
-pause (``--max-slowdown 0``); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
+One training with steps of equal size runs all the time. In "B" the real worker evaluates one real checkpoint after
+another as a trickle (``--max-slowdown 0``: on a CPU it rests between decode steps, so as to use 1.5 % of one processor;
+on a GPU it never rests); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
 while, as it does by default. Workers load their base model before training starts: beside a training that fills the
 processor that takes minutes, and belongs to neither. Step times are those that the training leaves (shared.pace).
 """
@@ -163,7 +164,7 @@ def steps_in(training: Training, window: Window) -> list[float]:
 
 
 def slowdown_words(training: Training, windows: list[Window]) -> str:
-    """The effect of a worker that never rests, by the same estimate that the reports use."""
+    """The effect of the trickle, by the same estimate that the reports use."""
     steps = [
         Step(end - begin, float(kind == "beside"))
         for begin, end in sorted(training.steps.items())
@@ -210,7 +211,7 @@ def run(arguments: argparse.Namespace) -> None:
                 time.sleep(1)
                 training.look()
             lead = steps_in(training, ("alone", began, time.monotonic()))
-            # Before the worker that never rests: the governor takes the steps it finds for steps without an evaluator.
+            # Before the trickle: the governor takes the steps it finds for steps without an evaluator.
             governed = [
                 govern(training, worker, limit, arguments.governed_seconds)
                 for worker, limit in zip(limited, arguments.max_slowdown, strict=True)
@@ -258,14 +259,14 @@ def show(
     cost = slowdown_words(training, windows)
     rows += [
         ["training alone, in turns", spread(alone, 3), "1", "", ""],
-        ["beside a worker that never rests (`--max-slowdown 0`)", spread(beside, 3), ratio, cost, f"{rate:.0f}"],
+        ["beside a trickle (`--max-slowdown 0`)", spread(beside, 3), ratio, cost, f"{rate:.0f}"],
     ]
     header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
     note = (
         f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s each, then A B A B, "
         f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window; the ratio of "
         "each pair, because what else changes on a machine changes slowly). "
-        f"The worker that never rests used {free.share:.1%} of one processor while it was not stopped."
+        f"The trickle used {free.share:.1%} of one processor while it was not stopped."
     )
     results.show("Training beside the evaluator", [table(header, rows)], [note])
 
@@ -283,7 +284,7 @@ def _told(evaluating: Evaluating) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--alternations", type=int, default=12)
+    parser.add_argument("--alternations", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=25.0, help="length of a window")
     parser.add_argument("--lead-seconds", type=float, default=60.0, help="training alone before anything else")
     parser.add_argument("--governed-seconds", type=float, default=90.0)

@@ -42,7 +42,7 @@ TRICKLE = 0.015  # of one processor, beside a training that is to lose nothing
 class Policy:
     """What is asked for, and what work is thought to cost before it is measured.
 
-    Without ``max_slowdown`` there are no rests and no bursts: beside a training, at most ``trickle`` of one processor.
+    Without ``max_slowdown`` there are no bursts: beside a training at most ``trickle`` of one processor, or no limit.
     """
 
     max_slowdown: float | None = 0.02

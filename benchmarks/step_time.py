@@ -1,12 +1,14 @@
 """What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
 
-    python -m benchmarks.step_time [--quick] [--alternations 10] [--max-slowdown 0.02 0.1]
+    python -m benchmarks.step_time [--quick] [--alternations 10] [--max-slowdown 0.02 0.1] [--beside leftover trickle]
 
 One training with steps of equal size runs all the time. In "B" the real worker evaluates one real checkpoint after
-another as a trickle (``--max-slowdown 0``: on a CPU it rests between decode steps, so as to use 1.5 % of one processor;
-on a GPU it never rests); in "A" it is stopped (SIGSTOP). Before that the worker evaluates under its governor for a
-while, as it does by default. Workers load their base model before training starts: beside a training that fills the
-processor that takes minutes, and belongs to neither. Step times are those that the training leaves (shared.pace).
+another; in "A" it is stopped (SIGSTOP). ``leftover`` is ``sidestep up --max-slowdown 0`` on a CPU: in the training's
+session and in the idle class it never rests. ``trickle`` is the same option for an evaluator started by hand: it rests
+between decode steps, so as to use 1.5 % of one processor. ``unlimited`` never rests, at the lowest weight of a session
+of its own. Before that the worker evaluates under its governor for a while, as it does by default. Workers load their
+base model before training starts: beside a training that fills the processor that takes minutes, and belongs to
+neither. Step times are those that the training leaves (shared.pace).
 """
 
 from __future__ import annotations
@@ -34,8 +36,21 @@ from evaluator.working.worker_process import WorkerProcess
 from shared.checkpoint import describe_files
 from shared.layout import ModelFolder
 from shared.pace import read_pace
+from shared.processes import own_group
 
 Window = tuple[str, float, float]  # what the worker did, from, to
+
+# What training may lose, and whether the worker is in its session.
+BESIDE: dict[str, tuple[float | None, bool]] = {
+    "leftover": (0.0, True),
+    "trickle": (0.0, False),
+    "unlimited": (None, False),
+}
+WORDS = {
+    "leftover": "beside a worker that takes what is left over (`sidestep up --max-slowdown 0`), never resting",
+    "trickle": "beside a trickle (`sidestep-evaluator watch --max-slowdown 0`)",
+    "unlimited": "beside a worker without a limit, never resting",
+}
 
 
 @dataclass
@@ -54,7 +69,7 @@ class Training:
         self.process = subprocess.Popen(
             [*program, str(self.base), str(self.model.root), self.device],
             cwd=ROOT, env=environment | {"HF_HUB_OFFLINE": "1"}, stdout=self.log, stderr=self.log,
-            start_new_session=True,
+            **own_group(),
         )  # fmt: skip
 
     @property
@@ -84,14 +99,15 @@ class Training:
 class Evaluating:
     """The real worker, kept busy with one checkpoint after another."""
 
-    def __init__(self, workload: Workload, device: str, max_slowdown: float | None) -> None:
+    def __init__(
+        self, workload: Workload, device: str, max_slowdown: float | None, *, in_our_session: bool = False
+    ) -> None:
         self._workload = workload
         self._suite = load_suite(workload.expert / "tests" / "test_cases.json")
         self._next = 0
         self.cases: list[float] = []
         self.sharing: list[Finished] = []
-        self.share = 0.0  # of one processor, while it was not stopped
-        self.worker = WorkerProcess()
+        self.worker = WorkerProcess(in_our_session=in_our_session)
         self.worker.send(
             Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
         )
@@ -164,7 +180,7 @@ def steps_in(training: Training, window: Window) -> list[float]:
 
 
 def slowdown_words(training: Training, windows: list[Window]) -> str:
-    """The effect of the trickle, by the same estimate that the reports use."""
+    """The effect of the worker, by the same estimate that the reports use."""
     steps = [
         Step(end - begin, float(kind == "beside"))
         for begin, end in sorted(training.steps.items())
@@ -198,10 +214,38 @@ def govern(training: Training, governed: Evaluating, limit: float, seconds: floa
     return Governed(limit, steps_in(training, window), rate, _told(governed))
 
 
+@dataclass
+class Beside:
+    """What came of a worker that was let go and stopped in turns."""
+
+    kind: str
+    windows: list[Window]
+    cases: int
+    share: float  # of one processor, while it was not stopped
+    finished: int  # evaluations
+
+    @property
+    def rate(self) -> float:
+        """Cases a minute while it was not stopped."""
+        return 60 * self.cases / sum(until - since for kind, since, until in self.windows if kind == "beside")
+
+
+def in_turns(training: Training, worker: Evaluating, kind: str, alternations: int, seconds: float) -> Beside:
+    used = worker.processor_seconds()
+    worker.begin(training)
+    windows = alternate(training, worker, alternations, seconds)
+    share = (worker.processor_seconds() - used) / (alternations * seconds)
+    worker.worker.kill()
+    return Beside(kind, windows, len(worker.cases), share, len(worker.sharing))
+
+
 def run(arguments: argparse.Namespace) -> None:
     workload, results = prepared(), Results("step_time", fresh=True)
     limited = [Evaluating(workload, arguments.device, limit) for limit in arguments.max_slowdown]
-    free = Evaluating(workload, arguments.device, None)
+    free = {
+        kind: Evaluating(workload, arguments.device, BESIDE[kind][0], in_our_session=BESIDE[kind][1])
+        for kind in arguments.beside
+    }
     with tempfile.TemporaryDirectory() as folder:
         training = Training(workload.base_model, arguments.device, Path(folder))
         try:
@@ -211,64 +255,62 @@ def run(arguments: argparse.Namespace) -> None:
                 time.sleep(1)
                 training.look()
             lead = steps_in(training, ("alone", began, time.monotonic()))
-            # Before the trickle: the governor takes the steps it finds for steps without an evaluator.
+            # Before the others: the governor takes the steps it finds for steps without an evaluator.
             governed = [
                 govern(training, worker, limit, arguments.governed_seconds)
                 for worker, limit in zip(limited, arguments.max_slowdown, strict=True)
             ]
-            used = free.processor_seconds()
-            free.begin(training)
-            windows = alternate(training, free, arguments.alternations, arguments.seconds)
-            free.share = (free.processor_seconds() - used) / (arguments.alternations * arguments.seconds)
-            free.worker.kill()
+            beside = [
+                in_turns(training, worker, kind, arguments.alternations, arguments.seconds)
+                for kind, worker in free.items()
+            ]
         finally:
             training.end()
-    show(results, training, (lead, windows, free, governed), arguments)
+    show(results, training, (lead, beside, governed), arguments)
 
 
 def show(
     results: Results,
     training: Training,
-    measured: tuple[list[float], list[Window], Evaluating, list[Governed]],
+    measured: tuple[list[float], list[Beside], list[Governed]],
     arguments: argparse.Namespace,
 ) -> None:
-    lead, windows, free, governed = measured
-    each_window = [(kind, steps_in(training, (kind, since, until))) for kind, since, until in windows]
-    pairs = [
-        (median(before), median(after))
-        for (_, before), (_, after) in zip(each_window[::2], each_window[1::2], strict=True)
-        if before and after
-    ]
-    alone, beside = [a for a, _ in pairs], [b for _, b in pairs]
-    rate = 60 * len(free.cases) / sum(until - since for kind, since, until in windows if kind == "beside")
-    results.add(
-        lead=lead,
-        alone=alone,
-        beside=beside,
-        rate=rate,
-        share=free.share,
-        governed=[vars(each) for each in governed],
-        windows=windows,
-    )
+    lead, beside, governed = measured
     rows = [["training alone, before", spread(lead, 3), "1", "", ""]]
     for each in governed:
         name = f"beside a governed worker (`--max-slowdown {each.limit:g}`)"
         mean = f"{sum(each.steps) / len(each.steps) / (sum(lead) / len(lead)):.3f}" if each.steps and lead else ""
         rows.append([name, spread(each.steps, 3), f"{mean} (means)", each.told, f"{each.rate:.0f}"])
-    ratio = f"{median([b / a for a, b in pairs]):.3f} (median of {len(pairs)} pairs)"
-    cost = slowdown_words(training, windows)
-    rows += [
-        ["training alone, in turns", spread(alone, 3), "1", "", ""],
-        ["beside a trickle (`--max-slowdown 0`)", spread(beside, 3), ratio, cost, f"{rate:.0f}"],
-    ]
+    for worker in beside:
+        rows += _in_turns_rows(training, worker)
+    results.add(
+        lead=lead, governed=[vars(each) for each in governed], beside=[vars(each) for each in beside],
+        steps=sorted(training.steps.items()),
+    )  # fmt: skip
     header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
     note = (
         f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s each, then A B A B, "
         f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window; the ratio of "
-        "each pair, because what else changes on a machine changes slowly). "
-        f"The trickle used {free.share:.1%} of one processor while it was not stopped."
-    )
+        "each pair, because what else changes on a machine changes slowly). Of one processor, while not stopped, and "
+        "evaluations finished: "
+        + "; ".join(f"{each.kind} {each.share:.1%}, {each.finished}" for each in beside) + "."
+    )  # fmt: skip
     results.show("Training beside the evaluator", [table(header, rows)], [note])
+
+
+def _in_turns_rows(training: Training, worker: Beside) -> list[list[str]]:
+    each_window = [steps_in(training, window) for window in worker.windows]
+    pairs = [
+        (median(before), median(after))
+        for before, after in zip(each_window[::2], each_window[1::2], strict=True)
+        if before and after
+    ]
+    ratio = f"{median([b / a for a, b in pairs]):.3f} (median of {len(pairs)} pairs)"
+    cost = slowdown_words(training, worker.windows)
+    return [
+        ["training alone, in turns", spread([a for a, _ in pairs], 3), "1", "", ""],
+        [WORDS[worker.kind], spread([b for _, b in pairs], 3), ratio, cost, f"{worker.rate:.0f}"],
+    ]
 
 
 def _told(evaluating: Evaluating) -> str:
@@ -289,6 +331,7 @@ def main() -> None:
     parser.add_argument("--lead-seconds", type=float, default=60.0, help="training alone before anything else")
     parser.add_argument("--governed-seconds", type=float, default=90.0)
     parser.add_argument("--max-slowdown", type=float, nargs="*", default=[0.02, 0.1])
+    parser.add_argument("--beside", nargs="*", choices=list(BESIDE), default=["leftover"])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.quick:

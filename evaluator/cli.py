@@ -74,8 +74,8 @@ MaxSlowdown = Annotated[
     float,
     typer.Option(
         min=0,
-        help="What training beside it may lose: 0.02 is 2 % slower steps. 0: on a CPU a trickle of at most 1.5 % of "
-        "one processor, on a GPU no limit.",
+        help="What training beside it may lose: 0.02 is 2 % slower steps. 0: only what training leaves over, and where "
+        "the system cannot tell that, at most 1.5 % of one processor, or of the time on a GPU.",
     ),
 ]
 Deadline = Annotated[float | None, typer.Option(min=0.001, help="Longest evaluation of one checkpoint, in seconds.")]
@@ -143,7 +143,8 @@ def watch(
         poll_seconds=poll_seconds,
         stall_seconds=stall_timeout,
         retry_seconds=retry_seconds,
-        max_slowdown=max_slowdown or None,
+        max_slowdown=max_slowdown,
+        in_session_of_training=drain_on_stdin_close and os.getsid(0) != os.getpid(),
         deadline_seconds=deadline,
     )
     until = Until(until_idle, once, _drain() if drain_on_stdin_close else None)
@@ -195,9 +196,7 @@ def rerun(
     )  # fmt: skip
     manifest_gates = gates_of(options)
     gates = gates_given(manifest_gates, max_drop, min_success_rate, min_category_rate, forbid_regression)
-    settings = replace(
-        settings_from(options, order=order), max_slowdown=max_slowdown or None, deadline_seconds=deadline
-    )
+    settings = replace(settings_from(options, order=order), max_slowdown=max_slowdown, deadline_seconds=deadline)
     find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
     outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
     session = _supervise(settings, Until(once=True), outlets, find_tasks)

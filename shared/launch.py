@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from shared.logs import get_logger
+from shared.processes import OWN_SESSION, own_group
 
 log = get_logger("sidestep")
 
@@ -51,7 +52,11 @@ class Ended:
 
 
 class CoLaunch:
-    """Both processes, each in a session of its own so that signals reach them through us, in order."""
+    """Both processes, out of reach of the terminal's signals: these reach them through us, in order.
+
+    Each has a session of its own, unless ``one_session``: there an evaluator can take just what training leaves over,
+    because the kernel weighs sessions against each other before anything else.
+    """
 
     def __init__(
         self,
@@ -59,27 +64,35 @@ class CoLaunch:
         evaluator_command: Sequence[str],
         anything_published: Callable[[], bool] = lambda: True,
         outputs: tuple[IO[bytes], IO[bytes]] | None = None,
+        *,
+        one_session: bool = False,
     ) -> None:
         """``outputs``: files to which trainer and evaluator write instead of our own output."""
         self._trainer_command = trainer_command
         self._evaluator_command = evaluator_command
         self._anything_published = anything_published
         self._outputs = outputs or (None, None)
+        self._one_session = one_session
         self._stop = _Stop()
 
     def run(self) -> Ended:
         """Start both, wait for both, report what happened to each."""
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        if self._one_session:
+            # Inherited: a background group of a terminal's session would be stopped for good when it uses the terminal.
+            handlers |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTTIN, signal.SIGTTOU)}
+        apart = own_group() if self._one_session else OWN_SESSION
         try:
             trainer_output, evaluator_output = self._outputs
             evaluator = subprocess.Popen(
-                self._evaluator_command, stdin=subprocess.PIPE, start_new_session=True,
-                stdout=evaluator_output, stderr=evaluator_output,
-            )  # fmt: skip
+                self._evaluator_command,
+                stdin=subprocess.PIPE,
+                stdout=evaluator_output,
+                stderr=evaluator_output,
+                **apart,
+            )
             try:
-                trainer = subprocess.Popen(
-                    self._trainer_command, start_new_session=True, stdout=trainer_output, stderr=trainer_output
-                )
+                trainer = subprocess.Popen(self._trainer_command, stdout=trainer_output, stderr=trainer_output, **apart)
             except BaseException:
                 evaluator.kill()
                 raise
@@ -162,7 +175,7 @@ def describe_exit(code: int) -> str:
 
 
 def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal the process; SIGKILL goes to everything in its session."""
+    """Signal the process; SIGKILL goes to everything in its group."""
     with suppress(ProcessLookupError):
         if number is signal.SIGKILL:
             os.killpg(process.pid, number)

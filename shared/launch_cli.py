@@ -50,7 +50,11 @@ def up(
     output_dir: Annotated[Path | None, typer.Option(help="Weights folder; default: EXPERT_DIR/weights.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
     max_slowdown: Annotated[
-        float | None, typer.Option(min=0, help="What training may lose to the evaluator; default 0.02, which is 2 %.")
+        float | None,
+        typer.Option(
+            min=0,
+            help="What training may lose to the evaluator; default 0.02, which is 2 %; 0: only what it leaves over.",
+        ),
     ] = None,
     fail_on_regression: Annotated[
         bool,
@@ -80,8 +84,7 @@ def up(
         *(["--fail-on-regression"] if fail_on_regression else []),
         *_option("--report-to", report_to),
         *_option("--webhook", webhook),
-        *_option("--metrics-port", metrics_port),
-        *_option("--junit", junit),
+        *(*_option("--metrics-port", metrics_port), *_option("--junit", junit)),
     ]
     place = find_place(expert, weights=output_dir)
     with ExitStack() as stack:
@@ -92,6 +95,7 @@ def up(
             python_command("evaluator", *evaluator),
             anything_published=lambda: any(holds_checkpoints(model.root) for model in place.model_folders()),
             outputs=outputs,
+            one_session=max_slowdown == 0,
         )
         stack.enter_context(live_view(place, wanted=wanted, outputs=outputs or ()))
         ended = launch.run()

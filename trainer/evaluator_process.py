@@ -28,6 +28,7 @@ from shared.launch import REGRESSION_EXIT, describe_exit
 from shared.layout import ModelFolder, ReportsFolder
 from shared.logs import get_logger
 from shared.manifest import BASE_MODEL_VARIABLE
+from shared.processes import own_group
 
 log = get_logger("trainer.publisher")
 
@@ -68,8 +69,8 @@ class EvaluatorProcess:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as output:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-                env=evaluator_environment(os.environ), bufsize=0,
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output,
+                env=evaluator_environment(os.environ), bufsize=0, **own_group(),
             )  # fmt: skip
         self._finishing = False
         threading.Thread(target=self._report_early_end, name="evaluator-watch", daemon=True).start()

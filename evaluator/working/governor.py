@@ -35,14 +35,15 @@ PROBE_STEPS = 25  # at work for so many steps, one rest is due, to have somethin
 ACCOUNT_SECONDS = 900.0  # what training may lose is saved up over so much of it
 STANDSTILL = 2.0  # a step that takes so many times as long as usual shows by itself what it lost
 MAX_INTERVALS = 4096
-TRICKLE = 0.015  # of one processor, beside a training that is to lose nothing
+TRICKLE = 0.015  # of one processor, or of the time on a GPU, beside a training that is to lose nothing
 
 
 @dataclass(frozen=True)
 class Policy:
     """What is asked for, and what work is thought to cost before it is measured.
 
-    Without ``max_slowdown`` there are no bursts: beside a training at most ``trickle`` of one processor, or no limit.
+    Without ``max_slowdown`` there are no bursts: beside a training at most ``trickle``, or no limit. No trickle is
+    kept where the kernel gives training the processor whenever it wants it.
     """
 
     max_slowdown: float | None = 0.02
@@ -57,8 +58,8 @@ def policy_for(max_slowdown: float | None, *, on_cpu: bool, bursts: bool = False
     On a GPU contexts take turns, so work costs training half of the time. On a CPU it costs more than that in bursts at
     full weight (threads of one step wait for each other), and little in the idle class.
     """
-    if on_cpu and max_slowdown is None:
-        return Policy(None, trickle=TRICKLE)
+    if not max_slowdown:
+        return Policy(None, trickle=TRICKLE if max_slowdown == 0 else None)
     if on_cpu and not bursts:
         return Policy(max_slowdown)
     return Policy(max_slowdown, prior_effect=1.2 if on_cpu else 0.7, prior_error=0.6)
@@ -162,6 +163,7 @@ class Share(Protocol):
 
     def low(self) -> None: ...
     def full(self) -> None: ...
+    def yields_to(self, pace: Pace) -> bool: ...
 
 
 class Governor:
@@ -176,6 +178,7 @@ class Governor:
         share: Share | None = None,
         processor: Callable[[], float] = time.process_time,
     ) -> None:
+        """``processor``: seconds that count as used."""
         self._policy = policy
         self._processor = processor
         self._weighed = clock(), processor()  # where the trickle is counted from
@@ -190,6 +193,7 @@ class Governor:
         self._balance = 0.0  # of the steps that have ended
         self._typical = 0.0
         self._training = False
+        self._yields = False
         self._looked = float("-inf")
         self._changed = clock()  # when we last went from work to rest or back
         self._evaluation_began = clock()
@@ -247,11 +251,14 @@ class Governor:
         self._trickle(check)
 
     def _trickle(self, check: Callable[[], None]) -> None:
-        """Wait until what was used since the last step is no more than the trickle, or training has ended."""
+        """Wait until what was used since the last step is no more than the trickle, or training has ended.
+
+        Where the kernel puts training first, what training leaves over costs it nothing, and there is no need to wait.
+        """
         if self._policy.trickle:
             since, used = self._weighed
             until = since + (self._processor() - used) / self._policy.trickle
-            while self._view().training and (left := until - self._clock()) > 0:
+            while self._view().training and not self._yields and (left := until - self._clock()) > 0:
                 self._sleep(min(left, REST_SECONDS))
                 check()
             self._weighed = self._clock(), self._processor()
@@ -295,6 +302,7 @@ class Governor:
         self._looked = now = self._clock()
         paces = [pace for path in self._paths if (pace := self._read(path)) is not None and pace.is_running(now)]
         self._training = bool(paces)
+        self._yields = self._share is not None and all(self._share.yields_to(pace) for pace in paces)
         if not paces:
             return
         pace = max(paces, key=lambda each: each.written_at)

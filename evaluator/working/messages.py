@@ -24,7 +24,7 @@ class Start:
     factory: str
     settings: EngineSettings
     log_json: bool = False
-    max_slowdown: float | None = None  # what training beside the worker may lose; None: a trickle, or on a GPU no limit
+    max_slowdown: float | None = None  # what training beside the worker may lose; None: no limit
     kind: Literal["start"] = "start"
 
 

@@ -59,8 +59,11 @@ class _Silence:
 class ModelWorker:
     """One worker process at a time. ``stall_seconds``: silence after which a worker counts as hung and is killed."""
 
-    def __init__(self, start: Start, surroundings: Surroundings, stall_seconds: float) -> None:
+    def __init__(
+        self, start: Start, surroundings: Surroundings, stall_seconds: float, *, in_our_session: bool = False
+    ) -> None:
         self._start = start
+        self._in_our_session = in_our_session
         self._around = surroundings
         self._stall_seconds = stall_seconds
         self._process: WorkerProcess | None = None
@@ -79,7 +82,7 @@ class ModelWorker:
         if self._process and self._info and self._process.alive:
             return self._info
         self.close()
-        self._process = WorkerProcess()
+        self._process = WorkerProcess(in_our_session=self._in_our_session)
         self._process.send(self._start)
         for event in self._events():
             if isinstance(event, Ready):

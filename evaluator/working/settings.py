@@ -28,7 +28,8 @@ class EvaluatorSettings:
     stall_seconds: float = 600.0  # silence after which a worker counts as hung
     retry_seconds: float = 5.0  # pause before a failed attempt is repeated
     deadline_seconds: float | None = None  # longest evaluation of one checkpoint
-    max_slowdown: float | None = 0.02  # what training may lose to the evaluator; None: a trickle, on a GPU no limit
+    max_slowdown: float | None = 0.02  # what training may lose to the evaluator; None: no limit
+    in_session_of_training: bool = False  # as when co-launched to take only what training leaves over
     engine_factory: str = DEFAULT_ENGINE
     log_json: bool = False
     keep_reports: int | None = None  # newest reports that stay uncompressed; None: all

@@ -99,6 +99,7 @@ class Supervisor:
             Start(settings.engine_factory, settings.engine, settings.log_json, settings.max_slowdown),
             Surroundings(self._wakeup, lambda: self._stopping, self._tell_state),
             settings.stall_seconds,
+            in_our_session=settings.in_session_of_training and settings.max_slowdown == 0,
         )
         self._evaluation = Evaluation(settings, self._worker, self._on_progress)
         self._views = Views(settings)

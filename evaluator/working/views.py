@@ -1,8 +1,8 @@
 """When the views of all reports are brought up to date: at once while that is cheap, less often while a queue waits.
 
 Views (comparisons, history, advice, dashboard) follow from all reports, so bringing them up to date takes longer the
-more there are. While further checkpoints wait, it takes at most a tenth of the time; when the queue is empty, and at
-the end of a run, everything is up to date.
+more there are. While further checkpoints wait, it takes at most a thirtieth of the time, or a checkpoint would cost the
+more, the more there are; when the queue is empty, and at the end of a run, everything is up to date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evaluator.reporting.store import StoredReport, rebuild_views
 from evaluator.working.settings import EvaluatorSettings
 from shared.layout import OUTCOME_NAME
 
-SHARE = 0.1
+SHARE = 0.03
 
 
 class Views:

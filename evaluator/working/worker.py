@@ -204,7 +204,9 @@ def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event],
     on_cpu = runs_on_cpu(start.settings.device)
     share = ProcessorShare() if on_cpu else None
     governor = Governor(
-        policy_for(start.max_slowdown, on_cpu=on_cpu, bursts=share is not None and share.can_change), share=share
+        policy_for(start.max_slowdown, on_cpu=on_cpu, bursts=share is not None and share.can_change),
+        share=share,
+        processor=time.process_time if on_cpu else time.monotonic,
     )
     if share:
         log.info("the evaluator's worker runs with %s: training has the CPU first", share.words)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from evaluator.working.messages import Command, Event, decode_event, encode
 from shared.logs import get_logger
+from shared.processes import OWN_SESSION, own_group
 
 log = get_logger("evaluator.worker")
 
@@ -20,15 +21,18 @@ KILL_SECONDS = 10.0
 
 
 class WorkerProcess:
-    """A worker in a process and session of its own, so that a Ctrl-C meant for the supervisor does not reach it."""
+    """A worker in a process of its own, and out of reach of a Ctrl-C meant for the supervisor.
 
-    def __init__(self) -> None:
+    It has a session of its own, too, unless ``in_our_session``: the kernel weighs sessions against each other first.
+    """
+
+    def __init__(self, *, in_our_session: bool = False) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "evaluator.working.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,
             bufsize=0,
+            **(own_group() if in_our_session else OWN_SESSION),
         )
         self._partial = b""
         os.set_blocking(self.events.fileno(), False)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -18,9 +19,9 @@ import sys
 from shared.launch import CoLaunch
 from shared.logs import configure_logging
 configure_logging()
-trainer, evaluator, published = sys.argv[1:]
+trainer, evaluator, published, *more = sys.argv[1:]
 command = lambda code: [sys.executable, "-u", "-c", code]
-ended = CoLaunch(command(trainer), command(evaluator), lambda: published == "yes").run()
+ended = CoLaunch(command(trainer), command(evaluator), lambda: published == "yes", one_session="one" in more).run()
 print("ended", ended.trainer, ended.evaluator, ended.interrupted)
 sys.exit(ended.exit_code)
 """
@@ -44,10 +45,10 @@ STUBBORN = (
 )
 
 
-def _start(trainer: str, evaluator: str = EVALUATOR, published: str = "yes") -> subprocess.Popen[str]:
+def _start(trainer: str, evaluator: str = EVALUATOR, published: str = "yes", *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", LAUNCH, trainer, evaluator, published], cwd=REPOSITORY, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        [sys.executable, "-u", "-c", LAUNCH, trainer, evaluator, published, *more], cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -111,8 +112,9 @@ def test_one_signal_ends_both_in_order(number: signal.Signals) -> None:
     assert "failed" not in output
 
 
-def test_two_signals_end_both_at_once() -> None:
-    process = _start(STUBBORN, "print('evaluator: ready')\nimport signal; signal.pause()")
+@pytest.mark.parametrize("sessions", ["one", "two"])
+def test_two_signals_end_both_at_once(sessions: str) -> None:
+    process = _start(STUBBORN, "print('evaluator: ready')\nimport signal; signal.pause()", "yes", sessions)
     _read_until(process, "trainer: ready", "evaluator: ready")
     process.send_signal(signal.SIGINT)
     _read_until(process, "stopping")
@@ -122,14 +124,40 @@ def test_two_signals_end_both_at_once() -> None:
     assert "ended -9 -9 True" in output
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_children_only_through_us() -> None:
+@pytest.mark.parametrize("sessions", ["one", "two"])
+def test_ctrl_c_in_a_terminal_reaches_the_children_only_through_us(sessions: str) -> None:
     """A terminal signals its whole foreground group; the children must not be in it."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", LAUNCH, TRAINER, EVALUATOR, "yes"], cwd=REPOSITORY, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        [sys.executable, "-u", "-c", LAUNCH, TRAINER, EVALUATOR, "yes", sessions], cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     _read_until(process, "trainer: ready", "evaluator: ready")
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert output.count("trainer: saved") == 1
     assert "KeyboardInterrupt" not in output
+
+
+@pytest.mark.parametrize("sessions", ["one", "two"])
+def test_both_can_be_in_one_session(sessions: str) -> None:
+    say = "import os; os.write(1, b'session %d group %d\\n' % (os.getsid(0), os.getpgrp()))"  # a line at once
+    process = _start(say, say + "; import sys; sys.stdin.read()", "yes", sessions)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    words = [line.split() for line in output.splitlines() if line.startswith("session")]
+    in_sessions, groups = {each[1] for each in words}, {each[3] for each in words}
+    assert len(groups) == 2, output
+    assert len(in_sessions) == (1 if sessions == "one" and sys.version_info >= (3, 11) else 2), output
+
+
+def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good() -> None:
+    """The terminal belongs to the group in the foreground: whoever else reads from it would be stopped."""
+    ask = "import sys\ntry: print('answer', sys.stdin.readline())\nexcept OSError as error: print('refused', error)"
+    terminal = pexpect.spawn(
+        sys.executable, ["-u", "-c", LAUNCH, ask, EVALUATOR, "yes", "one"], cwd=str(REPOSITORY), encoding="utf-8",
+        timeout=TIMEOUT_SECONDS,
+    )  # fmt: skip
+    terminal.expect("refused" if sys.version_info >= (3, 11) else "ready")
+    terminal.sendline("yes")
+    terminal.expect("ended 0 0 False")
+    terminal.close()
+    assert terminal.exitstatus == 0

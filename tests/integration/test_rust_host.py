@@ -28,7 +28,7 @@ SYSTEM_PYTHON = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info
 ELASTIC = REPOSITORY.parent / "shared" / "experts" / "elastic"
 FULL_RUN_VARIABLE = "SIDESTEP_RUST_HOST_FULL"
 WAYS = ("subprocess", "embedded")
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 300  # a training of the whole manifest gets ten times as much
 
 
 def _what_is_missing() -> str | None:
@@ -100,7 +100,7 @@ def _call(program: Path, way: str, folder: Path, request: dict[str, Any]) -> dic
     }  # fmt: skip
     done = subprocess.run(
         [str(program), way, str(path)], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=4 * TIMEOUT_SECONDS, check=False,
+        timeout=10 * TIMEOUT_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

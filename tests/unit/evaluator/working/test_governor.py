@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluator.working.governor import (
+    TRICKLE,
     Activity,
     Governor,
     Policy,
@@ -230,7 +231,8 @@ def test_a_check_can_end_a_rest() -> None:
 
 
 class FakeShare:
-    def __init__(self) -> None:
+    def __init__(self, *, yields: bool = False) -> None:
+        self.yields = yields
         self.log: list[str] = []
 
     def low(self) -> None:
@@ -238,6 +240,9 @@ class FakeShare:
 
     def full(self) -> None:
         self.log.append("full")
+
+    def yields_to(self, pace: Pace) -> bool:
+        return self.yields
 
 
 @pytest.mark.parametrize(
@@ -284,11 +289,20 @@ def test_loading_the_base_model_is_a_burst(max_slowdown: float | None, expected:
     assert share.log == expected
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_beside_a_training_that_is_to_lose_nothing_it_takes_a_trickle_of_the_processor(training: bool) -> None:
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_to_lose_nothing_is_not_to_have_no_limit(on_cpu: bool) -> None:
+    assert policy_for(0.0, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, trickle=TRICKLE)
+    assert policy_for(None, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, trickle=None)
+
+
+@pytest.mark.parametrize(("training", "yields", "share"), [(True, False, 0.01), (False, False, 1.0), (True, True, 1.0)])
+def test_beside_a_training_that_is_to_lose_nothing_it_takes_a_trickle_or_what_is_left_over(
+    training: bool, yields: bool, share: float
+) -> None:
     simulated, used = SimulatedTraining(seconds=0.8, cost=0.0), [0.0]
     governor = Governor(
         Policy(None, trickle=0.01), clock=lambda: simulated.now, processor=lambda: used[0],
+        share=FakeShare(yields=yields),
         sleep=lambda seconds: simulated.pass_time(seconds, working=False),
         read=simulated.pace if training else lambda path: None,
     )  # fmt: skip
@@ -299,4 +313,4 @@ def test_beside_a_training_that_is_to_lose_nothing_it_takes_a_trickle_of_the_pro
         used[0] += 0.05
         simulated.pass_time(0.05, working=True)
         governor.between_steps()
-    assert used[0] / (simulated.now - began) == pytest.approx(0.01 if training else 1.0, rel=0.05)
+    assert used[0] / (simulated.now - began) == pytest.approx(share, rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from evaluator.working import process_priority as priority
+from shared.pace import Pace, process_space
+from shared.processes import OWN_SESSION, Apart, own_group
 
 
 @pytest.fixture
@@ -18,7 +21,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
         monkeypatch.setattr(priority, name, tmp_path / name)
     monkeypatch.setattr(priority, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(priority, "_idle_class", lambda: "the idle class")
+    monkeypatch.setattr(priority, "PROCESSES", tmp_path)
+    monkeypatch.setattr(priority, "_idle_class", lambda: priority.IDLE_CLASS)
+    monkeypatch.setattr(priority, "_has_own_session", lambda: True)
     return tmp_path
 
 
@@ -38,9 +43,54 @@ def test_a_session_weight_can_be_raised_for_a_burst(kernel: Path) -> None:
 def test_without_session_weights_the_idle_class_is_all_there_is(kernel: Path) -> None:
     (kernel / "SESSIONS_HAVE_WEIGHTS").write_text("0\n")
     share = priority.ProcessorShare()
-    assert not share.can_change and share.words == "the idle class"
+    assert not share.can_change and share.words == priority.IDLE_CLASS
     share.full()
     assert weight(kernel) == "0"  # untouched
+
+
+def test_a_session_that_is_not_its_own_is_left_alone(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
+    share = priority.ProcessorShare()
+    assert not share.can_change and share.words == priority.IDLE_CLASS
+    assert weight(kernel) == "0"
+
+
+def training(kernel: Path, session: str, groups: str = "0::/\n") -> Pace:
+    """The pace of a process of a session and groups."""
+    (kernel / "7").mkdir()
+    (kernel / "7" / "autogroup").write_text(f"/autogroup-{session} nice 0\n")
+    (kernel / "7" / "cgroup").write_text(groups)
+    return Pace(machine="here", process=7, process_space=process_space(), written_at=0, training=True)
+
+
+@pytest.mark.parametrize(
+    ("session", "groups", "weights", "expected"),
+    [
+        ("1", "0::/\n", "1", True),
+        ("2", "0::/\n", "1", False),  # sessions are weighed first
+        ("2", "0::/\n", "0", True),
+        ("1", "0::/system.slice/docker-1.scope\n", "1", False),  # another container
+        ("1", "9:memory:/mine\n1:cpu:/\n0::/\n", "1", False),  # other groups than ours, as far as is known
+    ],
+)
+def test_when_the_idle_class_gives_way_to_training(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, session: str, groups: str, weights: str, expected: bool
+) -> None:
+    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
+    (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
+    (kernel / "SESSIONS_HAVE_WEIGHTS").write_text(weights)
+    assert priority.ProcessorShare().yields_to(training(kernel, session, groups)) is expected
+
+
+def test_it_gives_way_to_nobody_else(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = training(kernel, "1")
+    assert not priority.ProcessorShare().yields_to(pace)  # has a small part by its session's weight, always
+    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
+    (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
+    share = priority.ProcessorShare()
+    assert share.yields_to(pace)
+    assert not share.yields_to(pace.model_copy(update={"process": 8}))  # gone
+    assert not share.yields_to(pace.model_copy(update={"process_space": "another container"}))
 
 
 @pytest.mark.parametrize(
@@ -70,3 +120,18 @@ def test_a_real_process_gives_way() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True)
     assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
+@pytest.mark.parametrize(
+    ("apart", "expected"), [(own_group(), True), (OWN_SESSION, not priority.sessions_have_weights())]
+)
+def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart, expected: bool) -> None:
+    code = (
+        "import sys; from evaluator.working.process_priority import ProcessorShare; from shared.pace import *;"
+        "pace = Pace(machine='', process=int(sys.argv[1]), process_space=process_space(), written_at=0, training=True);"
+        "print(ProcessorShare().yields_to(pace))"
+    )
+    command = [sys.executable, "-c", code, str(os.getpid())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **apart)
+    assert done.stdout.strip() == str(expected), done.stderr

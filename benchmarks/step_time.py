@@ -5,10 +5,11 @@
 One training with steps of equal size runs all the time. In "B" the real worker evaluates one real checkpoint after
 another; in "A" it is stopped (SIGSTOP). ``leftover`` is ``sidestep up --max-slowdown 0`` on a CPU: in the training's
 session and in the idle class it never rests. ``trickle`` is the same option for an evaluator started by hand: it rests
-between decode steps, so as to use 1.5 % of one processor. ``unlimited`` never rests, at the lowest weight of a session
-of its own. Before that the worker evaluates under its governor for a while, as it does by default. Workers load their
-base model before training starts: beside a training that fills the processor that takes minutes, and belongs to
-neither. Step times are those that the training leaves (shared.pace).
+between decode steps, so as to use 1.5 % of one processor (more here: the time for which it is stopped counts as rest).
+``unlimited`` never rests, at the lowest weight of a session of its own. Before these the worker evaluates under its
+governor for a while, as it does by default. Workers load their base model before training starts: beside a training
+that fills the processor that takes minutes, and belongs to neither. Step times are those that the training leaves
+(shared.pace).
 """
 
 from __future__ import annotations

@@ -28,6 +28,10 @@ app = typer.Typer(
     help="Fine-tune an expert and evaluate every checkpoint beside the training, which never waits for it.",
 )
 
+FailOnRegression = Annotated[
+    bool, typer.Option("--fail-on-regression", help="Exit with 3 when a gate refuses the last checkpoint.")
+]
+
 
 @app.callback()
 def _sidestep() -> None:
@@ -56,10 +60,7 @@ def up(
             help="What training may lose to the evaluator; default 0.02, which is 2 %; 0: only what it leaves over.",
         ),
     ] = None,
-    fail_on_regression: Annotated[
-        bool,
-        typer.Option("--fail-on-regression", help="Exit with 3 when a gate refuses the last checkpoint."),
-    ] = False,
+    fail_on_regression: FailOnRegression = False,
     report_to: Annotated[
         str | None, typer.Option(help="Send evaluation curves to tensorboard, wandb, mlflow, trackio, all or none.")
     ] = None,
@@ -84,7 +85,8 @@ def up(
         *(["--fail-on-regression"] if fail_on_regression else []),
         *_option("--report-to", report_to),
         *_option("--webhook", webhook),
-        *(*_option("--metrics-port", metrics_port), *_option("--junit", junit)),
+        *_option("--metrics-port", metrics_port),
+        *_option("--junit", junit),
     ]
     place = find_place(expert, weights=output_dir)
     with ExitStack() as stack:

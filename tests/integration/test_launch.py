@@ -11,6 +11,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from evaluator.working.process_priority import sessions_have_weights
+from shared.processes import OWN_SESSION, Apart, own_group
+from tests.fakes.expert import FakeExpert
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 60
 
@@ -161,3 +165,30 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
     terminal.expect("ended 0 0 False")
     terminal.close()
     assert terminal.exitstatus == 0
+
+
+@pytest.mark.skipif(
+    not sessions_have_weights() or own_group() == OWN_SESSION,
+    reason="needs Linux, outside a group of the cpu controller, and Python 3.11",
+)
+@pytest.mark.parametrize(
+    ("apart", "max_slowdown", "words"),
+    [
+        (own_group(), "0", "SCHED_IDLE"),  # as `sidestep up --max-slowdown 0` and launch=True start it
+        (own_group(), "0.02", "a low session weight"),  # bursts need a session of its own
+        (OWN_SESSION, "0", "a low session weight"),  # the idle class would say nothing against another session
+    ],
+)
+def test_only_in_the_training_session_the_worker_is_in_the_idle_class(
+    tmp_path: Path, apart: Apart, max_slowdown: str, words: str
+) -> None:
+    expert = FakeExpert(tmp_path / "expert", cases=2)
+    expert.publish(10)
+    done = subprocess.run(
+        expert.command("watch", "--drain-on-stdin-close", "--device", "cpu", "--max-slowdown", max_slowdown),
+        env=expert.environment, cwd=REPOSITORY, input="", capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+        check=False, **apart,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"the evaluator's worker runs with {words}" in done.stderr
+    assert expert.outcomes()["checkpoint-10"] == "evaluated"

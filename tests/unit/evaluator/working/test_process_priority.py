@@ -123,10 +123,9 @@ def test_a_real_process_gives_way() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
-@pytest.mark.parametrize(
-    ("apart", "expected"), [(own_group(), True), (OWN_SESSION, not priority.sessions_have_weights())]
-)
-def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart, expected: bool) -> None:
+@pytest.mark.parametrize("apart", [own_group(), OWN_SESSION])
+def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart) -> None:
+    expected = apart != OWN_SESSION or not priority.sessions_have_weights()
     code = (
         "import sys; from evaluator.working.process_priority import ProcessorShare; from shared.pace import *;"
         "pace = Pace(machine='', process=int(sys.argv[1]), process_space=process_space(), written_at=0, training=True);"

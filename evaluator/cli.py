@@ -34,6 +34,7 @@ from evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
 from shared.commands import EXIT_FAILURE, run_app
 from shared.live import is_wanted, live_view
 from shared.logs import configure_logging
+from shared.processes import leads_session
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,7 +145,7 @@ def watch(
         stall_seconds=stall_timeout,
         retry_seconds=retry_seconds,
         max_slowdown=max_slowdown,
-        in_session_of_training=drain_on_stdin_close and os.getsid(0) != os.getpid(),
+        in_session_of_training=drain_on_stdin_close and not leads_session(),
         deadline_seconds=deadline,
     )
     until = Until(until_idle, once, _drain() if drain_on_stdin_close else None)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.pace import Pace, process_space
+from shared.processes import leads_session
 
 _PR_SET_PDEATHSIG = 1
 LOW_WEIGHT = 19  # as a nice value, the lowest: about a thirty-fifth of one busy processor of two
@@ -45,7 +46,7 @@ class ProcessorShare:
     def __init__(self) -> None:
         self._weight: int | None = None
         self.words = f"a low session weight (nice {LOW_WEIGHT})"
-        if not (_has_own_session() and sessions_have_weights() and self._set(LOW_WEIGHT)):
+        if not (leads_session() and sessions_have_weights() and self._set(LOW_WEIGHT)):
             self.words = _idle_class()
         self._idle = self.words == IDLE_CLASS
 
@@ -110,12 +111,8 @@ def _cpu_groups(cgroup: Path) -> list[str]:
 
 
 def _session(autogroup: Path) -> str:
-    """The name in "/autogroup-12 nice 0"."""
-    return autogroup.read_text().split()[0]
-
-
-def _has_own_session() -> bool:
-    return not hasattr(os, "getsid") or os.getsid(0) == os.getpid()
+    """The name in "/autogroup-12 nice 0"; empty for a process whose session is as old as the system."""
+    return autogroup.read_text().partition(" ")[0].strip()
 
 
 def _idle_class() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -35,7 +36,9 @@ class Page:
         self.wait(lambda: self.all("#top h1"))
 
     def wait(self, condition: Callable[[], Any]) -> Any:
-        return WebDriverWait(self.driver, WAIT_SECONDS, poll_frequency=0.05).until(lambda _: condition())
+        """Until the condition holds; an element that was drawn anew in the meantime is looked up again."""
+        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.05, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(lambda _: condition())
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -44,7 +47,12 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        return [each.text for each in self.all(selector)]
+        """What is read at one moment: the page cannot be drawn anew in between."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText.trim())"
+        return list(self.driver.execute_script(script, selector))
+
+    def click(self, selector: str) -> None:
+        self.wait(lambda: self.one(selector).click() or True)
 
     def press(self, keys: str) -> None:
         self.driver.switch_to.active_element.send_keys(keys)

@@ -102,7 +102,7 @@ def _has_next(page: Page) -> bool:
 def test_the_attacks_are_whole(page: Page, hostile: str) -> None:
     """Made inert is not taken away: what the model said can be read."""
     page.open(hostile, "#/changes")
-    page.one(".changes.broken tbody a").click()
+    page.click(".changes.broken tbody a")
     page.wait(lambda: len(page.all(".answer .output")) == 2)
     assert page.one(".answer .output").text == f"{ATTACKS[0]} 10"
 

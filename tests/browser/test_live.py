@@ -44,7 +44,7 @@ def test_reports_appear_as_they_land(page: Page, served: str, weights: Path) -> 
     page.wait(lambda: "checkpoint-20: 1 of 2 cases, 1 pending" in page.one("#evaluators").text)
     put(reports, make_report(20, {"a-1": F, "b-1": P}, at=1))
     page.wait(lambda: len(page.all(".checkpoints tbody tr")) == 2)
-    page.one(".card .case-links a").click()
+    page.click(".card .case-links a")
     page.wait(lambda: len(page.all(".answer .output")) == 2)
     assert {each.split("/")[2] for each in page.requests() if each.startswith("http")} == {served.split("/")[2]}
     assert page.complaints() == []

@@ -42,7 +42,7 @@ def test_the_overview_answers_the_three_questions(page: Page, url: str) -> None:
 
 def test_a_case_is_two_clicks_away_and_its_words_are_compared(page: Page, url: str) -> None:
     page.open(url)
-    page.one(".card .case-links a").click()
+    page.click(".card .case-links a")
     page.wait(lambda: len(page.all(".answer")) == 2)
     assert page.texts(".answer h3") == ["checkpoint-20 0.2.0", "checkpoint-30 0.2.0"]
     assert page.texts(".answer del") == ["right", "20"]
@@ -130,7 +130,7 @@ def test_search_in_answers(page: Page, url: str) -> None:
     page.open(url, "#/changes")
     page.one("#search").send_keys("wrong from")
     page.wait(lambda: page.texts(".changes .badge") == ["0", "0", "0", "0"])
-    page.one(".filters .check input").click()
+    page.click(".filters .check input")
     page.wait(lambda: page.texts(".changes .badge")[:2] == ["1", "2"])
 
 

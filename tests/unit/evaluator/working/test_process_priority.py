@@ -23,7 +23,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(priority, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(priority, "PROCESSES", tmp_path)
     monkeypatch.setattr(priority, "_idle_class", lambda: priority.IDLE_CLASS)
-    monkeypatch.setattr(priority, "_has_own_session", lambda: True)
+    monkeypatch.setattr(priority, "leads_session", lambda: True)
     return tmp_path
 
 
@@ -49,35 +49,43 @@ def test_without_session_weights_the_idle_class_is_all_there_is(kernel: Path) ->
 
 
 def test_a_session_that_is_not_its_own_is_left_alone(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
+    monkeypatch.setattr(priority, "leads_session", lambda: False)
     share = priority.ProcessorShare()
     assert not share.can_change and share.words == priority.IDLE_CLASS
     assert weight(kernel) == "0"
 
 
+def autogroup(session: str) -> str:
+    """What the kernel shows: nothing for a session as old as the system (or, in some containers, as the container)."""
+    return f"/autogroup-{session} nice 0\n" if session else ""
+
+
 def training(kernel: Path, session: str, groups: str = "0::/\n") -> Pace:
     """The pace of a process of a session and groups."""
     (kernel / "7").mkdir()
-    (kernel / "7" / "autogroup").write_text(f"/autogroup-{session} nice 0\n")
+    (kernel / "7" / "autogroup").write_text(autogroup(session))
     (kernel / "7" / "cgroup").write_text(groups)
     return Pace(machine="here", process=7, process_space=process_space(), written_at=0, training=True)
 
 
 @pytest.mark.parametrize(
-    ("session", "groups", "weights", "expected"),
+    ("own", "session", "groups", "weights", "expected"),
     [
-        ("1", "0::/\n", "1", True),
-        ("2", "0::/\n", "1", False),  # sessions are weighed first
-        ("2", "0::/\n", "0", True),
-        ("1", "0::/system.slice/docker-1.scope\n", "1", False),  # another container
-        ("1", "9:memory:/mine\n1:cpu:/\n0::/\n", "1", False),  # other groups than ours, as far as is known
+        ("1", "1", "0::/\n", "1", True),
+        ("1", "2", "0::/\n", "1", False),  # sessions are weighed first
+        ("1", "2", "0::/\n", "0", True),
+        ("", "", "0::/\n", "1", True),  # both older than sessions with a weight
+        ("", "1", "0::/\n", "1", False),
+        ("1", "", "0::/\n", "1", False),
+        ("1", "1", "0::/system.slice/docker-1.scope\n", "1", False),  # another container
+        ("1", "1", "9:memory:/mine\n1:cpu:/\n0::/\n", "1", False),  # other groups than ours, as far as is known
     ],
 )
 def test_when_the_idle_class_gives_way_to_training(
-    kernel: Path, monkeypatch: pytest.MonkeyPatch, session: str, groups: str, weights: str, expected: bool
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, own: str, session: str, groups: str, weights: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
-    (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
+    monkeypatch.setattr(priority, "leads_session", lambda: False)
+    (kernel / "SESSION_WEIGHT").write_text(autogroup(own))
     (kernel / "SESSIONS_HAVE_WEIGHTS").write_text(weights)
     assert priority.ProcessorShare().yields_to(training(kernel, session, groups)) is expected
 
@@ -85,7 +93,7 @@ def test_when_the_idle_class_gives_way_to_training(
 def test_it_gives_way_to_nobody_else(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pace = training(kernel, "1")
     assert not priority.ProcessorShare().yields_to(pace)  # has a small part by its session's weight, always
-    monkeypatch.setattr(priority, "_has_own_session", lambda: False)
+    monkeypatch.setattr(priority, "leads_session", lambda: False)
     (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
     share = priority.ProcessorShare()
     assert share.yields_to(pace)

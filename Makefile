@@ -28,8 +28,8 @@ setup: model ## create .venv, install the pinned dependencies, convert the model
 demo: setup ## train the example expert and evaluate every checkpoint beside it (10 minutes at most on two cores)
 	$(BIN)/python examples/demo.py --run $(RUN) --base-model $(MODEL)
 
-test: setup ## all tests
-	$(BIN)/python -m pytest
+test: setup unit ## all tests
+	$(BIN)/python -m pytest --ignore=tests/unit
 
 check: lint unit ## ruff, mypy and the unit tests
 
@@ -38,8 +38,9 @@ lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# In a few processes of one thread each: more threads than processors spin against each other.
 unit: $(INSTALLED) ## the unit tests
-	$(BIN)/python -m pytest tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 format: $(INSTALLED) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix .

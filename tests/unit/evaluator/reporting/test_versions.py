@@ -118,7 +118,11 @@ def test_a_fault_between_compressing_and_removing_loses_nothing(reports: Reports
     assert not files.compress(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"{}")[:-6], gzip.compress(b"[]"), TORN])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"{}")[:-6], gzip.compress(b"[]"), TORN],
+    ids=["empty", "no gzip", "cut short", "no report", "torn"],
+)
 def test_a_broken_compressed_report_is_left_alone(reports: ReportsFolder, content: bytes) -> None:
     folder = reports.checkpoint(10)
     folder.mkdir(parents=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -123,7 +124,21 @@ class PublishCheckpoint(TrainerCallback):
             self._introduce_evaluator(
                 model.absolute(), kwargs.get("model"), "cpu" if args.use_cpu else str(args.device)
             )
+        self._hear_of_saves_on_sigterm(args, state)
         self._start(_publish_unpublished, model, self._publish, sweep=True)
+
+    def _hear_of_saves_on_sigterm(self, args: TrainingArguments, state: TrainerState) -> None:
+        """With enable_jit_checkpoint, transformers saves on SIGTERM between two steps and tells no callback before."""
+        manager = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        save = getattr(manager, "execute_jit_checkpoint", None)
+        if save is None:
+            return
+
+        def prepare_and_save() -> None:
+            self._before_save(args, state)
+            save()
+
+        manager.execute_jit_checkpoint = prepare_and_save  # type: ignore[union-attr]
 
     def _introduce_evaluator(self, model: ModelFolder, loaded: Any, device: str) -> None:
         """Start the evaluator, or say how. Whatever goes wrong here, training goes on and publishes."""

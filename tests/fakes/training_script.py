@@ -3,7 +3,9 @@
     python tests/fakes/training_script.py '{"base_model": …, "output_dir": …, "arguments": {…}, "publisher": {…}}'
 
 ``arguments`` go to TrainingArguments, ``publisher`` to PublishCheckpoint (null: none), ``launch`` to LaunchOptions.
-``kill``: where in a save the process is killed (tests.fakes.killed_save). Prints the losses as its last line.
+``kill``: where in a save the process is killed (tests.fakes.killed_save). ``sigterm_at``: the step after which it gets
+SIGTERM; with ``sigterm_on_save``, right after that step's save. ``slow_hash``: seconds that publishing takes more for
+each file of weights. Prints the losses as its last line.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import torch
@@ -28,15 +31,35 @@ DEFAULTS: dict[str, Any] = {
 
 
 class SignalAt(TrainerCallback):
-    """Sends this process a signal after a step, as a scheduler that takes the machine away does."""
+    """Sends this process a signal after a step or its save, as a scheduler that takes the machine away does."""
 
-    def __init__(self, step: int, number: int) -> None:
-        self.step, self.number = step, number
+    def __init__(self, step: int, number: int, *, on_save: bool) -> None:
+        self.step, self.number, self.after_save = step, number, on_save
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            os.kill(os.getpid(), self.number)
-            signal.sigtimedwait([], 0.2)
+        if state.global_step == self.step and not self.after_save:
+            self._send()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step and self.after_save:
+            self._send()
+
+    def _send(self) -> None:
+        os.kill(os.getpid(), self.number)
+        signal.sigtimedwait([], 0.2)
+
+
+def make_hashes_slow(seconds: float) -> None:
+    """As those of large files are: publishing lasts into the next step."""
+    from shared import outbox
+
+    sha256_of = outbox.sha256_of
+
+    def slow(descriptor: int) -> tuple[int, str]:
+        time.sleep(seconds)
+        return sha256_of(descriptor)
+
+    outbox.sha256_of = slow
 
 
 def main(request: dict[str, Any]) -> None:
@@ -52,7 +75,10 @@ def main(request: dict[str, Any]) -> None:
 
         waits = trainer_jit_checkpoint.CheckpointManager.__init__
         waits.__defaults__ = (0,)  # its grace period of three seconds, in which a tiny model trains to the end
-        callbacks.append(SignalAt(request["sigterm_at"], signal.SIGTERM))
+        on_save = request.get("sigterm_on_save", False)
+        callbacks.append(SignalAt(request["sigterm_at"], signal.SIGTERM, on_save=on_save))
+    if "slow_hash" in request:
+        make_hashes_slow(request["slow_hash"])
     if "kill" in request:
         from tests.fakes.killed_save import arm
 

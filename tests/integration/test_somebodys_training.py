@@ -77,6 +77,20 @@ def test_a_save_on_sigterm_is_published(training: SomebodysTraining) -> None:
     assert set(training.evaluated()) == {f"checkpoint-{step}", f"checkpoint-{step + 2}"}
 
 
+@pytest.mark.parametrize(
+    ("sigterm", "steps"), [({"sigterm_at": 4}, [3, 4]), ({"sigterm_at": 3, "sigterm_on_save": True}, [3])]
+)
+def test_a_save_on_sigterm_waits_for_the_one_before_to_be_held(
+    training: SomebodysTraining, sigterm: dict[str, object], steps: list[int]
+) -> None:
+    """It rotates away, or saves again, a checkpoint that is still being published."""
+    arguments = {"max_steps": 2000, "save_steps": 3, "save_total_limit": 1, "enable_jit_checkpoint": True}
+    training.train(arguments=arguments, slow_hash=1.0, **sigterm)
+    assert training.folders() == [f"checkpoint-{steps[-1]}"]
+    assert sorted(set(training.published())) == steps  # saved again, it is held again: its trainer state differs
+    assert training.evaluated() == {f"checkpoint-{step}": "evaluated" for step in steps}
+
+
 class TestLaunch:
     FAKE = ("--engine", "tests.fakes.engine:create", "--poll-seconds", "0.2")
 

@@ -24,7 +24,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.mark.parametrize("name", ["plain_trainer", "trl_sft", "trl_dpo"])
+@pytest.mark.parametrize("name", ["plain_trainer", "trl_sft", "trl_dpo", "trl_grpo"])
 def test_runs_as_a_user_would_run_it(tmp_path: Path, base_model: Path, name: str) -> None:
     suite = tmp_path / "test_cases.json"
     suite.write_text(json.dumps({"test_cases": [{"id": "a", "prompt": "hello", "expected_keywords": ["x"]}]}))

@@ -89,15 +89,20 @@ def expert(tmp_path: Path, tiny_model: Path) -> Path:
     return root
 
 
+def _without_active_venv(path: str) -> str:
+    """An embedded Python takes its standard library from the first python3 in PATH; a venv's is another build."""
+    return os.pathsep.join(each for each in path.split(os.pathsep) if Path(each) != Path(sys.prefix) / "bin")
+
+
 def _call(program: Path, way: str, folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     """What the Rust program says about one call."""
     path = folder / "request.json"
     base = {"cli_folder": str(REPOSITORY), "venv": sys.prefix, "device": "cpu"}
     path.write_text(json.dumps({**base, **request}))
-    environment = {
-        **os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-        **({"PYTHONPATH": sysconfig.get_path("purelib")} if way == "embedded" else {}),
-    }  # fmt: skip
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if way == "embedded":
+        environment["PYTHONPATH"] = sysconfig.get_path("purelib")
+        environment["PATH"] = _without_active_venv(environment["PATH"])
     done = subprocess.run(
         [str(program), way, str(path)], cwd=folder, env=environment, capture_output=True, text=True,
         timeout=10 * TIMEOUT_SECONDS, check=False,

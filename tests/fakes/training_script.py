@@ -4,8 +4,8 @@
 
 ``arguments`` go to TrainingArguments, ``publisher`` to PublishCheckpoint (null: none), ``launch`` to LaunchOptions.
 ``kill``: where in a save the process is killed (tests.fakes.killed_save). ``sigterm_at``: the step after which it gets
-SIGTERM; with ``sigterm_on_save``, right after that step's save. ``slow_hash``: seconds that publishing takes more for
-each file of weights. Prints the losses as its last line.
+SIGTERM; with ``sigterm_after_save``, right after that step's save. ``slow_hash``: seconds that publishing takes more
+for each file of weights. Prints the losses as its last line.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ DEFAULTS: dict[str, Any] = {
 class SignalAt(TrainerCallback):
     """Sends this process a signal after a step or its save, as a scheduler that takes the machine away does."""
 
-    def __init__(self, step: int, number: int, *, on_save: bool) -> None:
-        self.step, self.number, self.after_save = step, number, on_save
+    def __init__(self, step: int, number: int, *, after_save: bool) -> None:
+        self.step, self.number, self.after_save = step, number, after_save
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self.step and not self.after_save:
@@ -75,8 +75,8 @@ def main(request: dict[str, Any]) -> None:
 
         waits = trainer_jit_checkpoint.CheckpointManager.__init__
         waits.__defaults__ = (0,)  # its grace period of three seconds, in which a tiny model trains to the end
-        on_save = request.get("sigterm_on_save", False)
-        callbacks.append(SignalAt(request["sigterm_at"], signal.SIGTERM, on_save=on_save))
+        after_save = request.get("sigterm_after_save", False)
+        callbacks.append(SignalAt(request["sigterm_at"], signal.SIGTERM, after_save=after_save))
     if "slow_hash" in request:
         make_hashes_slow(request["slow_hash"])
     if "kill" in request:

@@ -78,7 +78,7 @@ def test_a_save_on_sigterm_is_published(training: SomebodysTraining) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sigterm", "steps"), [({"sigterm_at": 4}, [3, 4]), ({"sigterm_at": 3, "sigterm_on_save": True}, [3])]
+    ("sigterm", "steps"), [({"sigterm_at": 4}, [3, 4]), ({"sigterm_at": 3, "sigterm_after_save": True}, [3])]
 )
 def test_a_save_on_sigterm_waits_for_the_one_before_to_be_held(
     training: SomebodysTraining, sigterm: dict[str, object], steps: list[int]

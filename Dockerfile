@@ -42,6 +42,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
 # What changes often: Sidestep itself, as a wheel of a few hundred kilobytes.
 FROM dependencies AS wheel
 COPY README.md LICENSE expert_trainer.py ./
+COPY sidestep ./sidestep
 COPY shared ./shared
 COPY trainer ./trainer
 COPY evaluator ./evaluator

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
-import trainer.trainer as training
-from shared.layout import ExpertFolder
-from trainer.config import with_overrides
-from trainer.config_reading import read_config
+import sidestep.trainer.trainer as training
+from sidestep.shared.layout import ExpertFolder
+from sidestep.trainer.config import with_overrides
+from sidestep.trainer.config_reading import read_config
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 NEW_TOKENS = 32
@@ -113,8 +113,8 @@ def answers(trainer: Any, cases: list[dict[str, Any]]) -> dict[str, str]:
 def evaluated(expert: Path, base_model: str, step: int) -> dict[str, str]:
     """Answers in the evaluator's report of the checkpoint."""
     command = [
-        sys.executable, "-m", "evaluator", "watch", str(expert), "--base-model", base_model, "--once", "--device",
-        "cpu", "--dtype", "float32", "--max-new-tokens", str(NEW_TOKENS),
+        sys.executable, "-m", "sidestep.evaluator", "watch", str(expert), "--base-model", base_model, "--once",
+        "--device", "cpu", "--dtype", "float32", "--max-new-tokens", str(NEW_TOKENS),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     report = ExpertFolder(expert).weights.reports.checkpoint(step) / "report.json"

@@ -16,9 +16,9 @@ import torch
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, prepared
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from shared.cpu_dtype import cpu_dtype
+from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.shared.cpu_dtype import cpu_dtype
 
 SIDE = 2048
 READ_BYTES = 1 << 29

@@ -21,11 +21,11 @@ import psutil
 
 from benchmarks.results import Results, spread, table
 from benchmarks.workload import ROOT, Workload, prepared
-from evaluator.engine.protocol import EngineSettings
-from evaluator.engine.transformers_engine import create
-from shared.layout import MARKER_NAME, ModelFolder
-from shared.marker import Marker
-from shared.outbox import stage
+from sidestep.evaluator.engine.protocol import EngineSettings
+from sidestep.evaluator.engine.transformers_engine import create
+from sidestep.shared.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.marker import Marker
+from sidestep.shared.outbox import stage
 
 
 def watch_and_publish(workload: Workload, count: int) -> tuple[list[dict[str, float]], dict[str, float]]:
@@ -38,7 +38,8 @@ def watch_and_publish(workload: Workload, count: int) -> tuple[list[dict[str, fl
         model.root.mkdir(parents=True)
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "evaluator", "watch", str(expert), "--base-model", str(workload.base_model)],
+            [sys.executable, "-m", "sidestep.evaluator", "watch", str(expert),
+             "--base-model", str(workload.base_model)],
             cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 from benchmarks.environments import python_of
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
-from shared.cpu_dtype import cpu_dtype
+from sidestep.shared.cpu_dtype import cpu_dtype
 
 PEERS = Path(__file__).parent / "peers"
 ROUNDS = 5

@@ -20,8 +20,8 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from shared.cpu_dtype import cpu_dtype
-from trainer.publisher import PublishCheckpoint
+from sidestep.shared.cpu_dtype import cpu_dtype
+from sidestep.trainer.publisher import PublishCheckpoint
 
 
 class _TimedPublisher(PublishCheckpoint):

@@ -24,11 +24,11 @@ from pathlib import Path
 
 from benchmarks.results import Results, median, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings
-from evaluator.engine.transformers_engine import create
-from shared.checkpoint import describe_files
-from shared.layout import MARKER_NAME
-from shared.marker import Marker
+from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings
+from sidestep.evaluator.engine.transformers_engine import create
+from sidestep.shared.checkpoint import describe_files
+from sidestep.shared.layout import MARKER_NAME
+from sidestep.shared.marker import Marker
 
 
 def cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]:
@@ -64,7 +64,8 @@ def checkpoints(workload: Workload, count: int) -> list[float]:
             publish(workload.checkpoints[step % len(workload.checkpoints)], expert, step)
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
         subprocess.run(
-            [sys.executable, "-m", "evaluator", "rerun", str(expert), "--base-model", str(workload.base_model)],
+            [sys.executable, "-m", "sidestep.evaluator", "rerun", str(expert),
+             "--base-model", str(workload.base_model)],
             cwd=ROOT, env=environment, check=True, capture_output=True,
         )  # fmt: skip
         reports = sorted(expert.glob("weights/training_reports/checkpoint-*/outcome.json"))

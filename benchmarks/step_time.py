@@ -28,16 +28,16 @@ import psutil
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
-from evaluator.engine.protocol import Decoding, EngineSettings
-from evaluator.suite.loading import load_suite
-from evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
-from evaluator.working.settings import DEFAULT_ENGINE
-from evaluator.working.slowdown import Step, caused, estimate
-from evaluator.working.worker_process import WorkerProcess
-from shared.checkpoint import describe_files
-from shared.layout import ModelFolder
-from shared.pace import read_pace
-from shared.processes import own_group
+from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
+from sidestep.evaluator.working.settings import DEFAULT_ENGINE
+from sidestep.evaluator.working.slowdown import Step, caused, estimate
+from sidestep.evaluator.working.worker_process import WorkerProcess
+from sidestep.shared.checkpoint import describe_files
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.pace import read_pace
+from sidestep.shared.processes import own_group
 
 Window = tuple[str, float, float]  # what the worker did, from, to
 

@@ -25,10 +25,10 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-import trainer.trainer as training
-from shared.cpu_dtype import cpu_dtype
-from trainer.config import TrainingConfig, with_overrides
-from trainer.config_reading import read_config
+import sidestep.trainer.trainer as training
+from sidestep.shared.cpu_dtype import cpu_dtype
+from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.config_reading import read_config
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 WARM_UP = 2

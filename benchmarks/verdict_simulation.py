@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evaluator.reporting import statistics
-from evaluator.reporting.evidence import Family, Word
-from evaluator.reporting.verdict import Noise, Pair, judge_flips
+from sidestep.evaluator.reporting import statistics
+from sidestep.evaluator.reporting.evidence import Family, Word
+from sidestep.evaluator.reporting.verdict import Noise, Pair, judge_flips
 
 Row = list[bool]  # one checkpoint: which cases passed
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from evaluator.watching.adopt import Adopter, UnmarkedDescription
-from evaluator.watching.scan import candidate_of, merged, scan
-from evaluator.working.planning import Conditions, Task, pending_tasks
-from evaluator.working.presence import evaluators_present
-from evaluator.working.settings import EvaluatorSettings
-from shared.layout import ModelFolder
-from shared.marker import Marker
-from shared.outbox import sweep_leftovers
+from sidestep.evaluator.watching.adopt import Adopter, UnmarkedDescription
+from sidestep.evaluator.watching.scan import candidate_of, merged, scan
+from sidestep.evaluator.working.planning import Conditions, Task, pending_tasks
+from sidestep.evaluator.working.presence import evaluators_present
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.marker import Marker
+from sidestep.shared.outbox import sweep_leftovers
 
 
 def unmarked_description(settings: EvaluatorSettings) -> UnmarkedDescription:

@@ -12,10 +12,10 @@ from typing import IO, Annotated
 
 import typer
 
-from evaluator import judging_cli, showing, suite_cli, viewing_cli
-from evaluator.adoption import Adoption
-from evaluator.export_cli import Junit, MetricsHost, MetricsPort, ReportTo, Webhook, export
-from evaluator.judging_cli import (
+from sidestep.evaluator import judging_cli, showing, suite_cli, viewing_cli
+from sidestep.evaluator.adoption import Adoption
+from sidestep.evaluator.export_cli import Junit, MetricsHost, MetricsPort, ReportTo, Webhook, export
+from sidestep.evaluator.judging_cli import (
     ForbidRegression,
     KeepReports,
     MaxDrop,
@@ -24,17 +24,17 @@ from evaluator.judging_cli import (
     exit_for,
     gates_given,
 )
-from evaluator.options import DecodingChoice, Options, gates_of, settings_from
-from evaluator.outlets import LOOPBACK, Outlets, opened, write_results
-from evaluator.rerun import rerun_tasks
-from evaluator.watching.order import Order
-from evaluator.working.presence import FRESH_SECONDS
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
-from shared.commands import EXIT_FAILURE, run_app
-from shared.live import is_wanted, live_view
-from shared.logs import configure_logging
-from shared.processes import leads_session
+from sidestep.evaluator.options import DecodingChoice, Options, gates_of, settings_from
+from sidestep.evaluator.outlets import LOOPBACK, Outlets, opened, write_results
+from sidestep.evaluator.rerun import rerun_tasks
+from sidestep.evaluator.watching.order import Order
+from sidestep.evaluator.working.presence import FRESH_SECONDS
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.supervisor import FindTasks, Session, Supervisor, Until
+from sidestep.shared.commands import EXIT_FAILURE, run_app
+from sidestep.shared.live import is_wanted, live_view
+from sidestep.shared.logs import configure_logging
+from sidestep.shared.processes import leads_session
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from evaluator.exporting.junit import write_junit
-from evaluator.exporting.sending import Sender
-from evaluator.exporting.tables import write_table
-from evaluator.options import Options
-from evaluator.outlets import Outlets
-from evaluator.reporting.report import Report
-from evaluator.reporting.store import StoredReport, read_reports
-from evaluator.showing import find_report
-from shared.commands import EXIT_FAILURE
-from shared.errors import ConfigError, NotComparable
-from shared.logs import configure_logging
+from sidestep.evaluator.exporting.junit import write_junit
+from sidestep.evaluator.exporting.sending import Sender
+from sidestep.evaluator.exporting.tables import write_table
+from sidestep.evaluator.options import Options
+from sidestep.evaluator.outlets import Outlets
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.store import StoredReport, read_reports
+from sidestep.evaluator.showing import find_report
+from sidestep.shared.commands import EXIT_FAILURE
+from sidestep.shared.errors import ConfigError, NotComparable
+from sidestep.shared.logs import configure_logging
 
 ReportTo = Annotated[
     str | None, typer.Option(help="Send curves to tensorboard, wandb, mlflow, trackio (with commas), all or none.")

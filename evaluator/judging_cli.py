@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from evaluator.options import Options, gates_of
-from evaluator.reporting.comparison import best_of
-from evaluator.reporting.gates import (
+from sidestep.evaluator.options import Options, gates_of
+from sidestep.evaluator.reporting.comparison import best_of
+from sidestep.evaluator.reporting.gates import (
     SHIPPED,
     Against,
     GateResult,
@@ -23,15 +23,15 @@ from evaluator.reporting.gates import (
     parse_category_rates,
     with_options,
 )
-from evaluator.reporting.report import ComparisonEntry, Report
-from evaluator.reporting.schema import DOCUMENTS, schema_of
-from evaluator.reporting.store import read_reports
-from evaluator.working.supervisor import Session
-from shared.commands import EXIT_REGRESSION
-from shared.durable import to_json
-from shared.errors import ConfigError, NotComparable
-from shared.layout import ReportsFolder
-from shared.logs import configure_logging, get_logger, terminal_safe
+from sidestep.evaluator.reporting.report import ComparisonEntry, Report
+from sidestep.evaluator.reporting.schema import DOCUMENTS, schema_of
+from sidestep.evaluator.reporting.store import read_reports
+from sidestep.evaluator.working.supervisor import Session
+from sidestep.shared.commands import EXIT_REGRESSION
+from sidestep.shared.durable import to_json
+from sidestep.shared.errors import ConfigError, NotComparable
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import configure_logging, get_logger, terminal_safe
 
 log = get_logger("evaluator")
 

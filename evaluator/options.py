@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from evaluator.engine.protocol import Decoding, EngineSettings
-from evaluator.reporting.gates import Gates, read_gates
-from evaluator.watching.order import Order
-from evaluator.working.settings import EvaluatorSettings
-from shared.errors import BaseModelError, ConfigError
-from shared.layout import last_path_part
-from shared.manifest import BASE_MODEL_VARIABLE, Manifest, chosen_base_model, read_manifest
-from shared.place import Place, find_place
+from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
+from sidestep.evaluator.reporting.gates import Gates, read_gates
+from sidestep.evaluator.watching.order import Order
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.shared.errors import BaseModelError, ConfigError
+from sidestep.shared.layout import last_path_part
+from sidestep.shared.manifest import BASE_MODEL_VARIABLE, Manifest, chosen_base_model, read_manifest
+from sidestep.shared.place import Place, find_place
 
 # What the trainer's tests inside the loop used, before checkpoints were meant to be comparable.
 LEGACY_SAMPLING = Decoding(temperature=0.7, top_p=0.8, top_k=20)

@@ -11,17 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.exporting.destinations import chosen_destinations
-from evaluator.exporting.exporter import Exporter, ExportSettings
-from evaluator.exporting.junit import write_junit
-from evaluator.exporting.prometheus import Metrics, MetricsServer
-from evaluator.exporting.step_summary import append_step_summary
-from evaluator.exporting.webhook import checked_url
-from evaluator.reporting.store import read_reports
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.supervisor import Observer, Session
-from shared.logs import get_logger
-from shared.manifest import Manifest
+from sidestep.evaluator.exporting.destinations import chosen_destinations
+from sidestep.evaluator.exporting.exporter import Exporter, ExportSettings
+from sidestep.evaluator.exporting.junit import write_junit
+from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
+from sidestep.evaluator.exporting.step_summary import append_step_summary
+from sidestep.evaluator.exporting.webhook import checked_url
+from sidestep.evaluator.reporting.store import read_reports
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.supervisor import Observer, Session
+from sidestep.shared.logs import get_logger
+from sidestep.shared.manifest import Manifest
 
 LOOPBACK = "127.0.0.1"
 

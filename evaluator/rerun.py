@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from evaluator.adoption import unmarked_description
-from evaluator.watching.adopt import unmarked_steps
-from evaluator.watching.order import ordered
-from evaluator.watching.scan import Candidate, candidate_of, scan
-from evaluator.working.planning import Conditions, Task
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.supervisor import FindTasks
-from shared.checkpoint import IncompleteCheckpoint, check_finished, describe_files
-from shared.errors import ConfigError, WeightsFolderError
-from shared.layout import ModelFolder
-from shared.logs import get_logger
+from sidestep.evaluator.adoption import unmarked_description
+from sidestep.evaluator.watching.adopt import unmarked_steps
+from sidestep.evaluator.watching.order import ordered
+from sidestep.evaluator.watching.scan import Candidate, candidate_of, scan
+from sidestep.evaluator.working.planning import Conditions, Task
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.supervisor import FindTasks
+from sidestep.shared.checkpoint import IncompleteCheckpoint, check_finished, describe_files
+from sidestep.shared.errors import ConfigError, WeightsFolderError
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator")
 

@@ -11,27 +11,27 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from evaluator.reporting.comparison import compare
-from evaluator.reporting.report import ComparisonEntry, Report
-from evaluator.reporting.series import history_lines, history_table, rate_line
-from evaluator.reporting.store import StoredReport, list_outcomes, read_reports
-from evaluator.reporting.tables import (
+from sidestep.evaluator.reporting.comparison import compare
+from sidestep.evaluator.reporting.report import ComparisonEntry, Report
+from sidestep.evaluator.reporting.series import history_lines, history_table, rate_line
+from sidestep.evaluator.reporting.store import StoredReport, list_outcomes, read_reports
+from sidestep.evaluator.reporting.tables import (
     StatusRow,
     comparison_document,
     comparison_table,
     status_table,
     summary_table,
 )
-from evaluator.suite.loading import load_suite
-from evaluator.watching.scan import scan
-from evaluator.working.attempts import finished_cases
-from evaluator.working.planning import NO_SUITE, Conditions, pending_tasks
-from evaluator.working.presence import evaluators_present
-from evaluator.working.settings import EvaluatorSettings
-from shared.durable import to_json
-from shared.errors import NotComparable
-from shared.layout import REPORT_NAME, ReportsFolder
-from shared.live import evaluator_row, training_rows
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.watching.scan import scan
+from sidestep.evaluator.working.attempts import finished_cases
+from sidestep.evaluator.working.planning import NO_SUITE, Conditions, pending_tasks
+from sidestep.evaluator.working.presence import evaluators_present
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.shared.durable import to_json
+from sidestep.shared.errors import NotComparable
+from sidestep.shared.layout import REPORT_NAME, ReportsFolder
+from sidestep.shared.live import evaluator_row, training_rows
 
 
 def print_summary(reports: ReportsFolder) -> None:

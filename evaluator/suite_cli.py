@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.options import Options
-from evaluator.suite.checking import Mistake, mistakes_in
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scorers.base import shortened
-from shared.commands import EXIT_FAILURE
-from shared.durable import replace_file, to_json
-from shared.errors import ConfigError, SuiteError
-from shared.logs import configure_logging, terminal_safe
+from sidestep.evaluator.options import Options
+from sidestep.evaluator.suite.checking import Mistake, mistakes_in
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scorers.base import shortened
+from sidestep.shared.commands import EXIT_FAILURE
+from sidestep.shared.durable import replace_file, to_json
+from sidestep.shared.errors import ConfigError, SuiteError
+from sidestep.shared.logs import configure_logging, terminal_safe
 
 app = typer.Typer(no_args_is_help=True, help="Begin, check, show and import test cases.")
 
@@ -114,7 +114,7 @@ def import_(
     if source.startswith("lm-eval:"):
         document = _from_harness(source.removeprefix("lm-eval:"), output, include_path, metric, limit)
     else:
-        from evaluator.suite.datasets_import import Mapping, dataset_suite
+        from sidestep.evaluator.suite.datasets_import import Mapping, dataset_suite
 
         document = dataset_suite(source, Mapping.parse(column or [], check or []), limit=limit, allow_hub=allow_hub)
     _write(output, document, force=True)
@@ -126,7 +126,7 @@ def _from_harness(
     task: str, output: Path, include: Path | None, metric: str | None, limit: int | None
 ) -> dict[str, Any]:
     try:
-        from evaluator.suite.harness_tasks import TASKS_FOLDER, copy_task_files, harness_cases
+        from sidestep.evaluator.suite.harness_tasks import TASKS_FOLDER, copy_task_files, harness_cases
 
         kept_in = f"{TASKS_FOLDER}/{task}" if include else None
         rows = harness_cases(task, include, limit=limit, metric=metric, kept_in=kept_in)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from evaluator import showing
-from evaluator.options import Options
-from shared.logs import configure_logging
+from sidestep.evaluator import showing
+from sidestep.evaluator.options import Options
+from sidestep.shared.logs import configure_logging
 
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", help="An expert's folder, its weights folder, or a training's output folder.")
@@ -30,7 +30,7 @@ def serve(
     reports_dir: ReportsDir = None,
 ) -> None:
     """Show the dashboard in a browser, with reports as they land; for this machine only, unless told otherwise."""
-    from evaluator.serving.server import Address, serve
+    from sidestep.evaluator.serving.server import Address, serve
 
     configure_logging()
     place = Options(path, weights_dir=weights_dir, reports_dir=reports_dir).place()

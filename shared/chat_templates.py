@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.errors import ConfigError
+from sidestep.shared.errors import ConfigError
 
 _CHATML_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

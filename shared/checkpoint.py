@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from shared.durable import open_regular, read_bounded, sha256_of
-from shared.layout import INCOMPLETE_SENTINEL, checkpoint_step
-from shared.marker import FileEntry
+from sidestep.shared.durable import open_regular, read_bounded, sha256_of
+from sidestep.shared.layout import INCOMPLETE_SENTINEL, checkpoint_step
+from sidestep.shared.marker import FileEntry
 
 MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 MAX_JSON_BYTES = 256 << 20

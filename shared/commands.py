@@ -9,8 +9,8 @@ import sys
 
 import typer
 
-from shared.errors import SidestepError
-from shared.logs import terminal_safe
+from sidestep.shared.errors import SidestepError
+from sidestep.shared.logs import terminal_safe
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2

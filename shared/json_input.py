@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from shared.durable import read_bounded
-from shared.errors import SidestepError
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.errors import SidestepError
 
 
 def read_json(path: Path, limit: int, error_class: type[SidestepError]) -> Any:

@@ -19,8 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
 
-from shared.logs import get_logger
-from shared.processes import OWN_SESSION, own_group
+from sidestep.shared.logs import get_logger
+from sidestep.shared.processes import OWN_SESSION, own_group
 
 log = get_logger("sidestep")
 

@@ -11,13 +11,13 @@ from typing import IO, Annotated
 
 import typer
 
-from shared.commands import EXIT_USAGE, run_app
-from shared.launch import CoLaunch, python_command
-from shared.layout import ExpertFolder
-from shared.live import is_wanted, live_view
-from shared.logs import configure_logging, get_logger
-from shared.manifest import expert_manifest
-from shared.place import find_place, holds_checkpoints
+from sidestep.shared.commands import EXIT_USAGE, run_app
+from sidestep.shared.launch import CoLaunch, python_command
+from sidestep.shared.layout import ExpertFolder
+from sidestep.shared.live import is_wanted, live_view
+from sidestep.shared.logs import configure_logging, get_logger
+from sidestep.shared.manifest import expert_manifest
+from sidestep.shared.place import find_place, holds_checkpoints
 
 log = get_logger("sidestep")
 
@@ -93,8 +93,8 @@ def up(
         wanted = is_wanted(json_lines=log_json)
         outputs = _outputs(stack) if wanted else None
         launch = CoLaunch(
-            python_command("trainer", *trainer),
-            python_command("evaluator", *evaluator),
+            python_command("sidestep.trainer", *trainer),
+            python_command("sidestep.evaluator", *evaluator),
             anything_published=lambda: any(holds_checkpoints(model.root) for model in place.model_folders()),
             outputs=outputs,
             one_session=max_slowdown == 0,

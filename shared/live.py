@@ -23,10 +23,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.logs import terminal_safe
-from shared.pace import Pace, read_pace
-from shared.place import Place
-from shared.presence import Presence, evaluators_present
+from sidestep.shared.logs import terminal_safe
+from sidestep.shared.pace import Pace, read_pace
+from sidestep.shared.place import Place
+from sidestep.shared.presence import Presence, evaluators_present
 
 REFRESH_SECONDS = 0.5
 RECENT_STEPS = 20

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ManifestError
-from shared.json_input import read_json_object
-from shared.layout import ExpertFolder, model_folder_name
+from sidestep.shared.errors import ManifestError
+from sidestep.shared.json_input import read_json_object
+from sidestep.shared.layout import ExpertFolder, model_folder_name
 
 BASE_MODEL_VARIABLE = "SIDESTEP_BASE_MODEL"
 MAX_MANIFEST_BYTES = 16 << 20

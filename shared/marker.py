@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from shared.durable import to_json
+from sidestep.shared.durable import to_json
 
 SCHEMA_VERSION = 1
 

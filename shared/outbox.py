@@ -20,11 +20,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.checkpoint import describe_file, files_that_matter, is_weights
-from shared.durable import CHUNK_BYTES, fsync_folder, open_regular, read_bounded, replace_file, sha256_of, write_file
-from shared.errors import PublishError
-from shared.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder
-from shared.marker import FileEntry, InvalidMarker, Marker, parse_marker
+from sidestep.shared.checkpoint import describe_file, files_that_matter, is_weights
+from sidestep.shared.durable import (
+    CHUNK_BYTES,
+    fsync_folder,
+    open_regular,
+    read_bounded,
+    replace_file,
+    sha256_of,
+    write_file,
+)
+from sidestep.shared.errors import PublishError
+from sidestep.shared.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder
+from sidestep.shared.marker import FileEntry, InvalidMarker, Marker, parse_marker
 
 TOMBSTONE_SUFFIX = ".skipped"
 MAX_SMALL_FILE_BYTES = 512 << 20

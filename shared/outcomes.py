@@ -11,8 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from shared.durable import read_bounded
-from shared.layout import MAX_MARKER_BYTES, OUTCOME_NAME, ReportsFolder, checkpoint_name
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.layout import MAX_MARKER_BYTES, OUTCOME_NAME, ReportsFolder, checkpoint_name
 
 
 @dataclass(frozen=True)

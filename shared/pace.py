@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.durable import read_bounded
+from sidestep.shared.durable import read_bounded
 
 KEPT_STEPS = 512
 WRITE_SECONDS = 1.0  # at most one write in this time

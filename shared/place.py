@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.layout import OUTBOX_NAME, ExpertFolder, ModelFolder, ReportsFolder, WeightsFolder, checkpoint_step
+from sidestep.shared.layout import OUTBOX_NAME, ExpertFolder, ModelFolder, ReportsFolder, WeightsFolder, checkpoint_step
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.durable import read_bounded
-from shared.layout import MAX_MARKER_BYTES, ReportsFolder
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.layout import MAX_MARKER_BYTES, ReportsFolder
 
 FRESH_SECONDS = 60.0  # older than this, an evaluator is taken for gone
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PromptTuningConfig, PromptTuningInit
 
-from shared.errors import ConfigError
-from trainer.config import SoftPrompt, TrainingConfig
+from sidestep.shared.errors import ConfigError
+from sidestep.trainer.config import SoftPrompt, TrainingConfig
 
 ALL_LINEAR = "all-linear"
 

@@ -9,11 +9,11 @@ from accelerate.utils import DynamoBackend
 from transformers import Trainer, TrainingArguments, get_scheduler
 from trl import DPOConfig, SFTConfig
 
-from shared.errors import ConfigError
-from shared.layout import ModelFolder
-from shared.logs import get_logger
-from trainer.config import TrainingConfig
-from trainer.device_plan import DevicePlan
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.device_plan import DevicePlan
 
 log = get_logger("trainer")
 

@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from shared.logs import get_logger
+from sidestep.shared.logs import get_logger
 
 log = get_logger("trainer")
 

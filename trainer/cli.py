@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from shared.commands import run_app
-from shared.errors import ConfigError
-from shared.logs import configure_logging
-from shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.commands import run_app
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.logs import configure_logging
+from sidestep.shared.manifest import BASE_MODEL_VARIABLE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,9 +43,9 @@ def train(
     """Train an expert and publish every checkpoint; evaluation is another process's work (sidestep-evaluator)."""
     configure_logging(json_lines=log_json)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from trainer.config import with_overrides
-    from trainer.config_reading import read_config
-    from trainer.unsloth_path import import_unsloth_first
+    from sidestep.trainer.config import with_overrides
+    from sidestep.trainer.config_reading import read_config
+    from sidestep.trainer.unsloth_path import import_unsloth_first
 
     named: dict[str, Any] = {
         "base_model_path": base_model or os.environ.get(BASE_MODEL_VARIABLE),
@@ -60,7 +60,7 @@ def train(
     overrides = {name: value for name, value in named.items() if value is not None} | parse_settings(set_ or [])
     config = with_overrides(read_config(source), overrides)
     import_unsloth_first(config)
-    from trainer.trainer import train as run_training
+    from sidestep.trainer.trainer import train as run_training
 
     run_training(replace(config, output_dir=config.output_dir.absolute()))
 

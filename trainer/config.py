@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from shared.errors import ConfigError
-from trainer.config_checks import MEANINGLESS, check_consistency
+from sidestep.shared.errors import ConfigError
+from sidestep.trainer.config_checks import MEANINGLESS, check_consistency
 
 AdapterType = Literal["lora", "dora", "ia3", "lokr", "prompt_tuning", "full"]
 Quantization = Literal["int4", "int8", "none"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from shared.errors import ConfigError
-from trainer.data.options import check_data_options
+from sidestep.shared.errors import ConfigError
+from sidestep.trainer.data.options import check_data_options
 
 if TYPE_CHECKING:
-    from trainer.config import TrainingConfig
+    from sidestep.trainer.config import TrainingConfig
 
 RANKED = ("lora", "dora", "lokr")
 # What each kind of training has no use for: given nevertheless, it would be read and dropped.

@@ -1,6 +1,6 @@
 """The table of all fields in docs/configuration.md, generated from the dataclass so that it stays true.
 
-python -m trainer.config_docs > table.md
+python -m sidestep.trainer.config_docs > table.md
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import inspect
 import sys
 from dataclasses import MISSING, fields
 
-from trainer import config
-from trainer.config import REQUIRED, TrainingConfig
+from sidestep.trainer import config
+from sidestep.trainer.config import REQUIRED, TrainingConfig
 
 
 def field_table() -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 
-from shared.errors import ConfigError, ManifestError
-from shared.json_input import read_json_object
-from shared.layout import ExpertFolder
-from shared.logs import get_logger
-from shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
-from trainer.config import FIELD_NAMES, SoftPrompt, TrainingConfig, build_config
-from trainer.data.places import resolve_data_paths
+from sidestep.shared.errors import ConfigError, ManifestError
+from sidestep.shared.json_input import read_json_object
+from sidestep.shared.layout import ExpertFolder
+from sidestep.shared.logs import get_logger
+from sidestep.shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
+from sidestep.trainer.config import FIELD_NAMES, SoftPrompt, TrainingConfig, build_config
+from sidestep.trainer.data.places import resolve_data_paths
 
 log = get_logger("trainer")
 

@@ -13,24 +13,24 @@ from typing import Any
 import datasets
 from transformers import PreTrainedTokenizerBase
 
-from shared.chat_templates import template_named
-from shared.errors import DatasetError
-from shared.logs import get_logger
-from trainer.config import TrainingConfig
-from trainer.data.multi_task import load_tasks
-from trainer.data.options import (
+from sidestep.shared.chat_templates import template_named
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.data.multi_task import load_tasks
+from sidestep.trainer.data.options import (
     fingerprint_fields,
     ineffective_options,
     is_multi_task,
     multi_task_options,
     row_shape,
 )
-from trainer.data.preparation import Preparation
-from trainer.data.pretokenized import Parts, cached, read_pretokenized, tokenizer_fingerprint
-from trainer.data.report import RowReport
-from trainer.data.sources import Saved, Source, open_source
-from trainer.data.split import split_off
-from trainer.data.streaming import open_stream
+from sidestep.trainer.data.preparation import Preparation
+from sidestep.trainer.data.pretokenized import Parts, cached, read_pretokenized, tokenizer_fingerprint
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.sources import Saved, Source, open_source
+from sidestep.trainer.data.split import split_off
+from sidestep.trainer.data.streaming import open_stream
 
 log = get_logger("trainer.data")
 

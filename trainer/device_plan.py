@@ -10,9 +10,9 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from shared.cpu_dtype import cpu_dtype
-from shared.errors import ConfigError, UnsupportedOnDevice
-from trainer.config import Quantization, TrainingConfig
+from sidestep.shared.cpu_dtype import cpu_dtype
+from sidestep.shared.errors import ConfigError, UnsupportedOnDevice
+from sidestep.trainer.config import Quantization, TrainingConfig
 
 _BITSANDBYTES_OPTIMIZERS = ("8bit", "bnb", "paged")
 _COMPILED_TO_GRAPHS = "reduce-overhead"  # torch.compile's name for: through CUDA graphs

@@ -23,12 +23,13 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from shared.errors import BaseModelError
-from shared.launch import REGRESSION_EXIT, describe_exit
-from shared.layout import ModelFolder, ReportsFolder
-from shared.logs import get_logger
-from shared.manifest import BASE_MODEL_VARIABLE
-from shared.processes import own_group
+import sidestep
+from sidestep.shared.errors import BaseModelError
+from sidestep.shared.launch import REGRESSION_EXIT, describe_exit
+from sidestep.shared.layout import ModelFolder, ReportsFolder
+from sidestep.shared.logs import get_logger
+from sidestep.shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.processes import own_group
 
 log = get_logger("trainer.publisher")
 
@@ -166,7 +167,7 @@ def start_evaluator(
         *("--reports-dir", str(reports.root), *options.arguments),
     ]
     return EvaluatorProcess(
-        [sys.executable, "-m", "evaluator", *watch, "--drain-on-stdin-close"],
+        [sys.executable, "-m", "sidestep.evaluator", *watch, "--drain-on-stdin-close"],
         options.log_file or reports.root / LOG_NAME,
         resume_command="sidestep-evaluator " + " ".join([*watch, "--once"]),
     )
@@ -175,9 +176,9 @@ def start_evaluator(
 def evaluator_environment(environment: Any) -> dict[str, str]:
     """The environment for the evaluator: no rank of a distributed training, our packages and not the script's folder.
 
-    Pure. Modules called ``trainer`` or ``evaluator`` beside somebody's script must not be taken for ours.
+    Pure. A ``sidestep.py`` beside somebody's script must not be taken for ours.
     """
-    ours = str(Path(__file__).resolve().parents[1])
+    ours = str(Path(sidestep.__file__).resolve().parents[1])
     kept = {name: value for name, value in environment.items() if not _RANK_VARIABLES.fullmatch(name)}
     paths = [ours, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
     return kept | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

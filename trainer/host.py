@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.logs import configure_logging
+from sidestep.shared.logs import configure_logging
 
 
 def train_expert(config: dict[str, Any]) -> None:
     """Train as the host's dictionary says; an exception is the failure, with one clear line as its text."""
     configure_logging()
-    from trainer.config_reading import from_host
-    from trainer.unsloth_path import import_unsloth_first
+    from sidestep.trainer.config_reading import from_host
+    from sidestep.trainer.unsloth_path import import_unsloth_first
 
     training = from_host(config)
     import_unsloth_first(training)
-    from trainer.trainer import train
+    from sidestep.trainer.trainer import train
 
     train(training)

@@ -17,13 +17,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from shared.chat_templates import template_named
-from shared.errors import BaseModelError, ConfigError
-from shared.layout import last_path_part
-from shared.manifest import BASE_MODEL_VARIABLE
-from shared.quantized_weights import keep_exact
-from trainer.config import TrainingConfig
-from trainer.device_plan import DevicePlan
+from sidestep.shared.chat_templates import template_named
+from sidestep.shared.errors import BaseModelError, ConfigError
+from sidestep.shared.layout import last_path_part
+from sidestep.shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.quantized_weights import keep_exact
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.device_plan import DevicePlan
 
 
 def load_base_model(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

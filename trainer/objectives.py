@@ -9,8 +9,8 @@ from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, SFTTrainer
 
-from shared.errors import DatasetError
-from trainer.dataset_loader import TrainingData
+from sidestep.shared.errors import DatasetError
+from sidestep.trainer.dataset_loader import TrainingData
 
 
 @dataclass(frozen=True)

@@ -26,23 +26,35 @@ from typing import Any
 import orjson
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.checkpoint import IncompleteCheckpoint, check_finished, is_weights, read_trainer_state, why_not_evaluable
-from shared.durable import replace_file
-from shared.errors import ConfigError, PublishError, SidestepError
-from shared.layout import (
+from sidestep.shared.checkpoint import (
+    IncompleteCheckpoint,
+    check_finished,
+    is_weights,
+    read_trainer_state,
+    why_not_evaluable,
+)
+from sidestep.shared.durable import replace_file
+from sidestep.shared.errors import ConfigError, PublishError, SidestepError
+from sidestep.shared.layout import (
     INCOMPLETE_SENTINEL,
     MARKER_NAME,
     ModelFolder,
     checkpoint_step,
     last_path_part,
 )
-from shared.logs import configure_logging, get_logger
-from shared.marker import FileEntry, Marker
-from shared.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
-from shared.outcomes import PublishedCheckpoint, has_outcome
-from shared.pace import PaceFile
-from shared.place import reports_of
-from trainer.evaluator_process import EvaluatorProcess, LaunchOptions, base_model_of, start_evaluator, wait_at_exit
+from sidestep.shared.logs import configure_logging, get_logger
+from sidestep.shared.marker import FileEntry, Marker
+from sidestep.shared.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
+from sidestep.shared.outcomes import PublishedCheckpoint, has_outcome
+from sidestep.shared.pace import PaceFile
+from sidestep.shared.place import reports_of
+from sidestep.trainer.evaluator_process import (
+    EvaluatorProcess,
+    LaunchOptions,
+    base_model_of,
+    start_evaluator,
+    wait_at_exit,
+)
 
 log = get_logger("trainer.publisher")
 

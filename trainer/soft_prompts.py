@@ -14,15 +14,15 @@ import safetensors.torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-from shared.durable import replace_file
-from shared.layout import ModelFolder
-from shared.logs import get_logger
-from trainer.adapter_setup import soft_prompt_config
-from trainer.arguments import training_arguments
-from trainer.config import SoftPrompt, TrainingConfig
-from trainer.dataset_loader import TrainingData
-from trainer.device_plan import DevicePlan
-from trainer.objectives import Subject, build_trainer
+from sidestep.shared.durable import replace_file
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.adapter_setup import soft_prompt_config
+from sidestep.trainer.arguments import training_arguments
+from sidestep.trainer.config import SoftPrompt, TrainingConfig
+from sidestep.trainer.dataset_loader import TrainingData
+from sidestep.trainer.device_plan import DevicePlan
+from sidestep.trainer.objectives import Subject, build_trainer
 
 log = get_logger("trainer")
 

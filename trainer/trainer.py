@@ -14,22 +14,27 @@ import transformers
 from peft import prepare_model_for_kbit_training
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-from shared.errors import SidestepError
-from shared.layout import ModelFolder, WeightsFolder
-from shared.logs import get_logger
-from trainer.adapter_setup import adapter_config
-from trainer.advice import FollowAdvice
-from trainer.arguments import checkpointing, training_arguments
-from trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
-from trainer.config import TrainingConfig
-from trainer.dataset_loader import TrainingData, load_training_data
-from trainer.device_plan import DevicePlan, find_device, plan_device
-from trainer.model_loader import checkpoint_attention_blocks, load_base_model, load_tokenizer, locate_base_model
-from trainer.objectives import Subject, build_trainer
-from trainer.publisher import PublishCheckpoint, RunDescription
-from trainer.resume import resume_from
-from trainer.soft_prompts import adapted_model, save_soft_prompt, train_soft_prompts
-from trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
+from sidestep.shared.errors import SidestepError
+from sidestep.shared.layout import ModelFolder, WeightsFolder
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.adapter_setup import adapter_config
+from sidestep.trainer.advice import FollowAdvice
+from sidestep.trainer.arguments import checkpointing, training_arguments
+from sidestep.trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.dataset_loader import TrainingData, load_training_data
+from sidestep.trainer.device_plan import DevicePlan, find_device, plan_device
+from sidestep.trainer.model_loader import (
+    checkpoint_attention_blocks,
+    load_base_model,
+    load_tokenizer,
+    locate_base_model,
+)
+from sidestep.trainer.objectives import Subject, build_trainer
+from sidestep.trainer.publisher import PublishCheckpoint, RunDescription
+from sidestep.trainer.resume import resume_from
+from sidestep.trainer.soft_prompts import adapted_model, save_soft_prompt, train_soft_prompts
+from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
 
 log = get_logger("trainer")
 

@@ -12,8 +12,8 @@ import importlib.util
 import sys
 from typing import Any
 
-from shared.logs import get_logger
-from trainer.config import TrainingConfig
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config import TrainingConfig
 
 log = get_logger("trainer")
 
@@ -29,7 +29,7 @@ def import_unsloth_first(config: TrainingConfig) -> bool:
     if not torch.cuda.is_available():
         return False
     if "transformers" in sys.modules:
-        log.warning("unsloth is imported after transformers and may be slower: import trainer.host before it")
+        log.warning("unsloth is imported after transformers and may be slower: import sidestep.trainer.host before it")
     importlib.import_module("unsloth")
     return True
 
@@ -39,7 +39,7 @@ def load_with_unsloth(config: TrainingConfig, plan: Any) -> tuple[Any, Any]:
     import torch
     from unsloth import FastLanguageModel
 
-    from trainer.model_loader import locate_base_model, with_padding
+    from sidestep.trainer.model_loader import locate_base_model, with_padding
 
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=locate_base_model(config),
@@ -64,7 +64,7 @@ def with_unsloth_adapter(config: TrainingConfig, model: Any, adapter: Any) -> tu
         return model, adapter
     from unsloth import FastLanguageModel
 
-    from trainer.arguments import checkpointing
+    from sidestep.trainer.arguments import checkpointing
 
     adapted = FastLanguageModel.get_peft_model(
         model,

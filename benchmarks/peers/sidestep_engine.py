@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.speaking import serve
-from evaluator.engine.protocol import Decoding, EngineSettings, Request
-from evaluator.engine.transformers_engine import create
-from evaluator.suite.case import Message
+from sidestep.evaluator.engine.protocol import Decoding, EngineSettings, Request
+from sidestep.evaluator.engine.transformers_engine import create
+from sidestep.evaluator.suite.case import Message
 
 
 def start(job: dict[str, Any]) -> Any:

@@ -18,11 +18,11 @@ from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from evaluator.engine import plain_lora
-from evaluator.engine.device_memory import is_device_failure
-from shared.checkpoint import InvalidSafetensors, check_safetensors
-from shared.durable import read_bounded
-from shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.evaluator.engine import plain_lora
+from sidestep.evaluator.engine.device_memory import is_device_failure
+from sidestep.shared.checkpoint import InvalidSafetensors, check_safetensors
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_VIRTUAL_TOKENS = 4096

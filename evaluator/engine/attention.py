@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from evaluator.engine.key_values import KeyValues
-from evaluator.engine.layout import Band, Heads, StepLayout
+from sidestep.evaluator.engine.key_values import KeyValues
+from sidestep.evaluator.engine.layout import Band, Heads, StepLayout
 
 
 class SlotAttention:

@@ -13,13 +13,13 @@ from typing import Protocol
 
 import torch
 
-from evaluator.engine.choosing import drawn, log_probabilities, lowest_of_the_largest, seed_of
-from evaluator.engine.key_values import KeyValues, Prefix
-from evaluator.engine.layout import Work
-from evaluator.engine.plan import Prompt
-from evaluator.engine.prefixes import SharedPrefix, shared_prefixes
-from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
-from evaluator.engine.replay import Kind, Replay, Source
+from sidestep.evaluator.engine.choosing import drawn, log_probabilities, lowest_of_the_largest, seed_of
+from sidestep.evaluator.engine.key_values import KeyValues, Prefix
+from sidestep.evaluator.engine.layout import Work
+from sidestep.evaluator.engine.plan import Prompt
+from sidestep.evaluator.engine.prefixes import SharedPrefix, shared_prefixes
+from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
+from sidestep.evaluator.engine.replay import Kind, Replay, Source
 
 PROMPT_TOO_LONG = "prompt_too_long"
 PROMPT_TOKENS = 2048  # read in one step, over all cases

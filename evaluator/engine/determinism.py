@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from evaluator.engine.products import Product
-from evaluator.engine.ragged import heads_of
+from sidestep.evaluator.engine.products import Product
+from sidestep.evaluator.engine.ragged import heads_of
 
 _Rowwise = Callable[[torch.Tensor], torch.Tensor]
 

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import torch
 
-from shared.logs import get_logger
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator.engine")
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as functional
 from transformers import PreTrainedModel
 
-from evaluator.engine.attention import SlotAttention
-from evaluator.engine.key_values import KeyValues
-from evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
-from evaluator.engine.products import Product, can_pack
-from evaluator.engine.ragged import embed, heads_of
+from sidestep.evaluator.engine.attention import SlotAttention
+from sidestep.evaluator.engine.key_values import KeyValues
+from sidestep.evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
+from sidestep.evaluator.engine.products import Product, can_pack
+from sidestep.evaluator.engine.ragged import embed, heads_of
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from evaluator.engine.layout import Heads
+from sidestep.evaluator.engine.layout import Heads
 
 GROWTH = 64  # positions
 

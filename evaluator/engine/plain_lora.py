@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from peft import LoraConfig, PeftConfig
 
-from shared.errors import CheckpointRejected
+from sidestep.shared.errors import CheckpointRejected
 
 Target = tuple[str, torch.nn.Linear]
 _PREFIX = "base_model.model."

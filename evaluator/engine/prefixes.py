@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluator.engine.plan import Prompt
+from sidestep.evaluator.engine.plan import Prompt
 
 SHORTEST = 16  # tokens; copying a shorter one is not worth its bookkeeping
 

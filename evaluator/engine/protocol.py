@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from evaluator.suite.case import Message
+from sidestep.evaluator.suite.case import Message
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import importlib.util
 import torch
 from transformers import BitsAndBytesConfig
 
-from shared.errors import ConfigError
+from sidestep.shared.errors import ConfigError
 
 
 def config_for(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from evaluator.engine.attention import SlotAttention
-from evaluator.engine.key_values import KeyValues
-from evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
+from sidestep.evaluator.engine.attention import SlotAttention
+from sidestep.evaluator.engine.key_values import KeyValues
+from sidestep.evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
 
 NAME = "sidestep_ragged"
 

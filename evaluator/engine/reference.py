@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
-from evaluator.engine import ragged
-from evaluator.engine.choosing import log_probabilities, seed_of
-from evaluator.engine.decode import Language, first_stop
-from evaluator.engine.plan import Prompt
-from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
+from sidestep.evaluator.engine import ragged
+from sidestep.evaluator.engine.choosing import log_probabilities, seed_of
+from sidestep.evaluator.engine.decode import Language, first_stop
+from sidestep.evaluator.engine.plan import Prompt
+from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
 
 
 class _Hook(StoppingCriteria):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from evaluator.exporting.points import Point, Run
-from shared.errors import ConfigError
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import Point, Run
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ReportsFolder
 
 NONE, ALL = "none", "all"
 
@@ -34,10 +34,10 @@ class _Kind:
 
 
 _KINDS = {
-    "tensorboard": _Kind("evaluator.exporting.tensorboard_events", ("tensorboard",)),
-    "wandb": _Kind("evaluator.exporting.wandb_runs", ("wandb",)),
-    "mlflow": _Kind("evaluator.exporting.mlflow_runs", ("mlflow",)),
-    "trackio": _Kind("evaluator.exporting.trackio_runs", ("trackio",)),
+    "tensorboard": _Kind("sidestep.evaluator.exporting.tensorboard_events", ("tensorboard",)),
+    "wandb": _Kind("sidestep.evaluator.exporting.wandb_runs", ("wandb",)),
+    "mlflow": _Kind("sidestep.evaluator.exporting.mlflow_runs", ("mlflow",)),
+    "trackio": _Kind("sidestep.evaluator.exporting.trackio_runs", ("trackio",)),
 }
 
 

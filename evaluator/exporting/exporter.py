@@ -14,10 +14,10 @@ from types import TracebackType
 
 import orjson
 
-from evaluator.working.committing import Committed
-from evaluator.working.presence import Presence
-from shared.layout import ReportsFolder
-from shared.logs import get_logger
+from sidestep.evaluator.working.committing import Committed
+from sidestep.evaluator.working.presence import Presence
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import get_logger
 
 FINISH_SECONDS = 60.0
 MAX_STARTS = 3
@@ -98,7 +98,7 @@ class Exporter:
             return False
         self._starts += 1
         given = self._settings
-        command = [sys.executable, "-m", "evaluator.exporting.process", str(self._reports.root)]
+        command = [sys.executable, "-m", "sidestep.evaluator.exporting.process", str(self._reports.root)]
         command += ["--to", ",".join(given.destinations) or "none"]
         command += [*(["--webhook", given.webhook] if given.webhook else []), *(["--log-json"] * given.log_json)]
         try:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
-from evaluator.reporting.markdown import visible
-from evaluator.reporting.report import CaseEntry, Report
-from evaluator.results import CaseStatus
-from shared.durable import replace_file
-from shared.errors import ReportsFolderError
+from sidestep.evaluator.reporting.markdown import visible
+from sidestep.evaluator.reporting.report import CaseEntry, Report
+from sidestep.evaluator.results import CaseStatus
+from sidestep.shared.durable import replace_file
+from sidestep.shared.errors import ReportsFolderError
 
 _SKIPPED = {
     CaseStatus.UNSCORED: "unscored: nothing in this case can be decided",

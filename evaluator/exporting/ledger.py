@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from evaluator.exporting.points import Point
-from shared.durable import read_bounded, replace_file, to_json
-from shared.layout import ReportsFolder
-from shared.logs import get_logger
+from sidestep.evaluator.exporting.points import Point
+from sidestep.shared.durable import read_bounded, replace_file, to_json
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import get_logger
 
 MAX_LEDGER_BYTES = 256 << 20
 

@@ -15,8 +15,8 @@ from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from evaluator.exporting.points import Point, Run, broken_markdown
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import Point, Run, broken_markdown
+from sidestep.shared.layout import ReportsFolder
 
 TAG = "sidestep.run"
 

@@ -1,6 +1,8 @@
 """The exporting process: trackers' clients are big, start threads, wait for networks, and may hang. Not here, then.
 
-    python -m evaluator.exporting.process REPORTS --to tensorboard,wandb --webhook URL   (started by the supervisor)
+    python -m sidestep.evaluator.exporting.process REPORTS --to tensorboard,wandb --webhook URL
+
+The supervisor starts it.
 
 Each line on standard input is a JSON list of the steps that still wait for their turn and starts a round; the end of
 input starts the last one. It runs at the lowest priority and dies with its parent.
@@ -16,11 +18,11 @@ from pathlib import Path
 
 import orjson
 
-from evaluator.exporting.destinations import chosen_destinations
-from evaluator.exporting.sending import Sender
-from evaluator.working.process_priority import die_with_parent
-from shared.layout import ReportsFolder
-from shared.logs import configure_logging
+from sidestep.evaluator.exporting.destinations import chosen_destinations
+from sidestep.evaluator.exporting.sending import Sender
+from sidestep.evaluator.working.process_priority import die_with_parent
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import configure_logging
 
 RETRY_SECONDS = 30.0  # what could not be sent is tried again this often
 

@@ -18,10 +18,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from evaluator.results import Outcome
-from evaluator.working.committing import Committed
-from evaluator.working.presence import FRESH_SECONDS, Presence
-from shared.errors import ConfigError
+from sidestep.evaluator.results import Outcome
+from sidestep.evaluator.working.committing import Committed
+from sidestep.evaluator.working.presence import FRESH_SECONDS, Presence
+from sidestep.shared.errors import ConfigError
 
 _STATES = ("starting", "waiting", "evaluating")
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 
 import tenacity
 
-from evaluator.exporting.destinations import Destination, open_destination
-from evaluator.exporting.ledger import Ledger
-from evaluator.exporting.points import runs_of, unfinished
-from evaluator.exporting.webhook import Refused, Webhook
-from evaluator.reporting.store import StoredReport, read_reports
-from shared.layout import ReportsFolder
-from shared.logs import get_logger
+from sidestep.evaluator.exporting.destinations import Destination, open_destination
+from sidestep.evaluator.exporting.ledger import Ledger
+from sidestep.evaluator.exporting.points import runs_of, unfinished
+from sidestep.evaluator.exporting.webhook import Refused, Webhook
+from sidestep.evaluator.reporting.store import StoredReport, read_reports
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import get_logger
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluator.reporting.markdown import inline
-from evaluator.reporting.report import Report
-from evaluator.results import CaseStatus
-from shared.logs import get_logger
+from sidestep.evaluator.reporting.markdown import inline
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.results import CaseStatus
+from sidestep.shared.logs import get_logger
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 SHOWN_OUTPUT = 300

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.reporting.store import StoredReport
-from shared.durable import replace_file
-from shared.errors import ConfigError, ReportsFolderError
+from sidestep.evaluator.reporting.store import StoredReport
+from sidestep.shared.durable import replace_file
+from sidestep.shared.errors import ConfigError, ReportsFolderError
 
 SCHEMA = pa.schema(
     [

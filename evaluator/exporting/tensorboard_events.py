@@ -20,8 +20,8 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
+from sidestep.shared.layout import ReportsFolder
 
 FOLDER_VARIABLE = "TENSORBOARD_LOGGING_DIR"  # the Trainer's
 

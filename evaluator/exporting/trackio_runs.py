@@ -14,8 +14,8 @@ from typing import Any
 
 import trackio
 
-from evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
+from sidestep.shared.layout import ReportsFolder
 
 
 class TrackioRuns:

@@ -12,8 +12,8 @@ from typing import Any
 
 import wandb
 
-from evaluator.exporting.points import PREFIX, SHOWN_OUTPUT, Point, Run
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import PREFIX, SHOWN_OUTPUT, Point, Run
+from sidestep.shared.layout import ReportsFolder
 
 STEP = f"{PREFIX}step"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
-from evaluator.exporting.points import timestamp_of
-from evaluator.reporting.report import Report
-from shared.durable import to_json
-from shared.errors import ConfigError
+from sidestep.evaluator.exporting.points import timestamp_of
+from sidestep.evaluator.reporting.report import Report
+from sidestep.shared.durable import to_json
+from sidestep.shared.errors import ConfigError
 
 TOKEN_VARIABLE = "SIDESTEP_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 TIMEOUT_SECONDS = 10.0

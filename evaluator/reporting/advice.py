@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluator.reporting import statistics
-from evaluator.reporting.comparison import best_of, compare
-from evaluator.reporting.document import Document
-from evaluator.reporting.evidence import Family, Interval, Word
-from evaluator.reporting.report import Report
-from evaluator.reporting.statistics import ERROR_RATE
+from sidestep.evaluator.reporting import statistics
+from sidestep.evaluator.reporting.comparison import best_of, compare
+from sidestep.evaluator.reporting.document import Document
+from sidestep.evaluator.reporting.evidence import Family, Interval, Word
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.statistics import ERROR_RATE
 
 ADVICE_VERSION = 1
 PATIENCE = 5  # checkpoints without a better one after which going on is not worth it

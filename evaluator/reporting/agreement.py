@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evaluator.reporting.evidence import JudgeEntry
-from evaluator.reporting.report import CaseEntry, CheckEntry
-from evaluator.suite.case import Suite
-from evaluator.suite.scorers.judge import NAME
+from sidestep.evaluator.reporting.evidence import JudgeEntry
+from sidestep.evaluator.reporting.report import CaseEntry, CheckEntry
+from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.suite.scorers.judge import NAME
 
 
 def judge_entry(cases: Sequence[CaseEntry], suite: Suite | None) -> JudgeEntry | None:

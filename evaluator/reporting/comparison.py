@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from evaluator.reporting.evidence import Family
-from evaluator.reporting.report import CaseEntry, ComparisonEntry, LegacyComparison, Report
-from evaluator.reporting.verdict import Noise, Pair, basis_of, judge, judge_flips
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.evidence import Family
+from sidestep.evaluator.reporting.report import CaseEntry, ComparisonEntry, LegacyComparison, Report
+from sidestep.evaluator.reporting.verdict import Noise, Pair, basis_of, judge, judge_flips
+from sidestep.evaluator.results import CaseStatus
 
 SCORE_MOVE = 1.0
 SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from evaluator.reporting.document import Document
+from sidestep.evaluator.reporting.document import Document
 
 
 class Word(StrEnum):

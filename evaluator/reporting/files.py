@@ -11,11 +11,11 @@ import io
 import zlib
 from pathlib import Path
 
-from evaluator.reporting.markdown import report_markdown
-from evaluator.reporting.migration import parse_report
-from evaluator.reporting.report import InvalidReport, Report, outcome_of
-from shared.durable import TooLarge, fsync_folder, read_bounded, replace_file, write_file
-from shared.layout import COMPRESSED_SUFFIX, OUTCOME_NAME, REPORT_MARKDOWN_NAME, REPORT_NAME
+from sidestep.evaluator.reporting.markdown import report_markdown
+from sidestep.evaluator.reporting.migration import parse_report
+from sidestep.evaluator.reporting.report import InvalidReport, Report, outcome_of
+from sidestep.shared.durable import TooLarge, fsync_folder, read_bounded, replace_file, write_file
+from sidestep.shared.layout import COMPRESSED_SUFFIX, OUTCOME_NAME, REPORT_MARKDOWN_NAME, REPORT_NAME
 
 MAX_REPORT_BYTES = 1 << 30
 _NAMES = (REPORT_NAME, REPORT_MARKDOWN_NAME)

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaluator.reporting.evidence import Word
-from evaluator.reporting.report import ComparisonEntry, Report, TestResults
-from shared.errors import ConfigError
+from sidestep.evaluator.reporting.evidence import Word
+from sidestep.evaluator.reporting.report import ComparisonEntry, Report, TestResults
+from sidestep.shared.errors import ConfigError
 
 ALL_CASES = "all"
 

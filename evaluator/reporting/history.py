@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from evaluator.reporting.comparison import best_of
-from evaluator.reporting.document import Document
-from evaluator.reporting.report import ComparisonEntry, Report
+from sidestep.evaluator.reporting.comparison import best_of
+from sidestep.evaluator.reporting.document import Document
+from sidestep.evaluator.reporting.report import ComparisonEntry, Report
 
 SCHEMA_VERSION = 2
 

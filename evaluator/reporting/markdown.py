@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from evaluator.reporting.evidence import JudgeEntry, MeasureEntry
-from evaluator.reporting.report import CaseEntry, ComparisonEntry, Report, TestResults
+from sidestep.evaluator.reporting.evidence import JudgeEntry, MeasureEntry
+from sidestep.evaluator.reporting.report import CaseEntry, ComparisonEntry, Report, TestResults
 
 SHOWN_CHARACTERS = 500
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from evaluator.reporting.report import (
+from sidestep.evaluator.reporting.report import (
     SCHEMA_VERSION,
     InvalidReport,
     Report,
@@ -20,8 +20,8 @@ from evaluator.reporting.report import (
     count_results,
     rate_interval,
 )
-from evaluator.results import Identity
-from shared.layout import checkpoint_step
+from sidestep.evaluator.results import Identity
+from sidestep.shared.layout import checkpoint_step
 
 LEGACY = "legacy"  # stands for the hashes of what the host's old reports do not say
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from math import comb
 from statistics import mean
 
-from evaluator.reporting.report import CaseEntry
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.report import CaseEntry
+from sidestep.evaluator.results import CaseStatus
 
 _DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
 

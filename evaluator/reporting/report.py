@@ -9,11 +9,18 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from evaluator.reporting.document import Document
-from evaluator.reporting.evidence import CategoryChange, Interval, JudgeEntry, MeasureEntry, VerdictEntry, WeightedRate
-from evaluator.reporting.statistics import effective_cases, wilson
-from evaluator.results import CaseStatus, Identity, Outcome
-from shared.durable import to_json
+from sidestep.evaluator.reporting.document import Document
+from sidestep.evaluator.reporting.evidence import (
+    CategoryChange,
+    Interval,
+    JudgeEntry,
+    MeasureEntry,
+    VerdictEntry,
+    WeightedRate,
+)
+from sidestep.evaluator.reporting.statistics import effective_cases, wilson
+from sidestep.evaluator.results import CaseStatus, Identity, Outcome
+from sidestep.shared.durable import to_json
 
 SCHEMA_VERSION = 2
 

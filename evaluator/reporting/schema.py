@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluator.reporting.advice import ADVICE_VERSION, Advice
-from evaluator.reporting.document import Document
-from evaluator.reporting.report import SCHEMA_VERSION, OutcomeRecord, Report
+from sidestep.evaluator.reporting.advice import ADVICE_VERSION, Advice
+from sidestep.evaluator.reporting.document import Document
+from sidestep.evaluator.reporting.report import SCHEMA_VERSION, OutcomeRecord, Report
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS: dict[str, type[Document]] = {"report": Report, "outcome": OutcomeRecord, "advice": Advice}

@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.reporting.markdown import visible
-from evaluator.reporting.report import Report
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.markdown import visible
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.results import CaseStatus
 
 BARS = "▁▂▃▄▅▆▇█"
 LONGEST_CHART = 60

@@ -17,16 +17,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from evaluator.reporting import files
-from evaluator.reporting.advice import advice_from
-from evaluator.reporting.comparison import best_of, with_comparisons
-from evaluator.reporting.dashboard.build import write_dashboard
-from evaluator.reporting.history import history_document
-from evaluator.reporting.migration import is_legacy
-from evaluator.reporting.report import InvalidReport, OutcomeRecord, Report, outcome_of, parse_outcome
-from shared.durable import fsync_folder, read_bounded, replace_file, to_json
-from shared.layout import BASE_REPORT_NAME, MAX_MARKER_BYTES, OUTCOME_NAME, ReportsFolder, checkpoint_step
-from shared.logs import get_logger
+from sidestep.evaluator.reporting import files
+from sidestep.evaluator.reporting.advice import advice_from
+from sidestep.evaluator.reporting.comparison import best_of, with_comparisons
+from sidestep.evaluator.reporting.dashboard.build import write_dashboard
+from sidestep.evaluator.reporting.history import history_document
+from sidestep.evaluator.reporting.migration import is_legacy
+from sidestep.evaluator.reporting.report import InvalidReport, OutcomeRecord, Report, outcome_of, parse_outcome
+from sidestep.shared.durable import fsync_folder, read_bounded, replace_file, to_json
+from sidestep.shared.layout import BASE_REPORT_NAME, MAX_MARKER_BYTES, OUTCOME_NAME, ReportsFolder, checkpoint_step
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator.store")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from evaluator.suite.case import Suite
-from shared.durable import read_bounded, replace_file, to_json
-from shared.layout import ReportsFolder
+from sidestep.evaluator.suite.case import Suite
+from sidestep.shared.durable import read_bounded, replace_file, to_json
+from sidestep.shared.layout import ReportsFolder
 
 MAX_SUITE_BYTES = 256 << 20
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.reporting.evidence import Word
-from evaluator.reporting.markdown import visible
-from evaluator.reporting.report import ComparisonEntry, Report
+from sidestep.evaluator.reporting.evidence import Word
+from sidestep.evaluator.reporting.markdown import visible
+from sidestep.evaluator.reporting.report import ComparisonEntry, Report
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evaluator.reporting import statistics
-from evaluator.reporting.evidence import CategoryChange, Family, Interval, MeasureEntry, VerdictEntry, Word
-from evaluator.reporting.statistics import ERROR_RATE
-from shared.durable import to_json_line
+from sidestep.evaluator.reporting import statistics
+from sidestep.evaluator.reporting.evidence import CategoryChange, Family, Interval, MeasureEntry, VerdictEntry, Word
+from sidestep.evaluator.reporting.statistics import ERROR_RATE
+from sidestep.shared.durable import to_json_line
 
 STATISTICS_VERSION = 1  # part of a verdict's basis: raised when the same cases would get another verdict
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
-from evaluator.reporting.store import rebuild_views
-from evaluator.serving.app import create_app
-from evaluator.serving.changes import Changes
-from shared.errors import ConfigError, ReportsFolderError
-from shared.layout import ReportsFolder
-from shared.logs import get_logger
+from sidestep.evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
+from sidestep.evaluator.reporting.store import rebuild_views
+from sidestep.evaluator.serving.app import create_app
+from sidestep.evaluator.serving.changes import Changes
+from sidestep.shared.errors import ConfigError, ReportsFolderError
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator.serve")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evaluator.suite.loading import CaseDocument, case_of, check_problem
-from evaluator.suite.places import Key, line_finder
-from evaluator.suite.promptfoo import is_promptfoo
-from evaluator.suite.reading import read_document, read_rows
-from shared.errors import SuiteError
+from sidestep.evaluator.suite.loading import CaseDocument, case_of, check_problem
+from sidestep.evaluator.suite.places import Key, line_finder
+from sidestep.evaluator.suite.promptfoo import is_promptfoo
+from sidestep.evaluator.suite.reading import read_document, read_rows
+from sidestep.shared.errors import SuiteError
 
 
 @dataclass(frozen=True)

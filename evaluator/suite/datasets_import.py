@@ -15,8 +15,8 @@ import jinja2
 import orjson
 from jinja2.sandbox import SandboxedEnvironment
 
-from evaluator.suite.reading import conversational
-from shared.errors import ConfigError, SuiteError
+from sidestep.evaluator.suite.reading import conversational
+from sidestep.shared.errors import ConfigError, SuiteError
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".tsv": "csv"}
 _FILL = SandboxedEnvironment(undefined=jinja2.StrictUndefined)

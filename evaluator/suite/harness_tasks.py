@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.errors import SuiteError
+from sidestep.shared.errors import SuiteError
 
 TASKS_FOLDER = "lm_eval_tasks"
 DEFAULT_MAX_GEN_TOKENS = 256  # the harness's, where a task says nothing

@@ -13,8 +13,8 @@ import httpx
 import orjson
 import tenacity
 
-from evaluator.suite.scorers.judge import JudgeSettings, Unjudged, Verdict, verdict_in
-from shared.logs import get_logger
+from sidestep.evaluator.suite.scorers.judge import JudgeSettings, Unjudged, Verdict, verdict_in
+from sidestep.shared.logs import get_logger
 
 ATTEMPTS = 3
 REQUEST_SECONDS = 20.0

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
-from evaluator.suite.reading import read_rows
-from evaluator.suite.scorers import SCORERS, installed, judge
-from shared.errors import SuiteError
+from sidestep.evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
+from sidestep.evaluator.suite.reading import read_rows
+from sidestep.evaluator.suite.scorers import SCORERS, installed, judge
+from sidestep.shared.errors import SuiteError
 
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
 

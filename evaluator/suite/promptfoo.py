@@ -16,8 +16,8 @@ import jinja2
 import yaml
 from jinja2.sandbox import SandboxedEnvironment
 
-from shared.durable import read_bounded
-from shared.errors import SuiteError
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.errors import SuiteError
 
 MAX_FILE_BYTES = 16 << 20
 _TEST_KEYS = {"description", "vars", "assert", "metadata", "options"}

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 import yaml
 
-from evaluator.suite import promptfoo
-from shared.durable import read_bounded
-from shared.errors import SuiteError
-from shared.json_input import read_json
+from sidestep.evaluator.suite import promptfoo
+from sidestep.shared.durable import read_bounded
+from sidestep.shared.errors import SuiteError
+from sidestep.shared.json_input import read_json
 
 MAX_SUITE_BYTES = 64 << 20
 _PROMPTS = ("question", "instruction", "query")

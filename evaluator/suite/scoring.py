@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from evaluator.engine.protocol import Answer
-from evaluator.results import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
-from evaluator.suite.case import Case, Check
-from evaluator.suite.scorers import SCORERS, Context
-from evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
-from evaluator.suite.scorers.text import keywords_found
+from sidestep.evaluator.engine.protocol import Answer
+from sidestep.evaluator.results import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
+from sidestep.evaluator.suite.case import Case, Check
+from sidestep.evaluator.suite.scorers import SCORERS, Context
+from sidestep.evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
+from sidestep.evaluator.suite.scorers.text import keywords_found
 
 
 def score_answer(case: Case, answer: Answer, folder: Path) -> CaseResult:

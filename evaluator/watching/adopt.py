@@ -21,14 +21,20 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.watching.scan import Candidate, candidate_of, checkpoint_steps
-from shared.checkpoint import IncompleteCheckpoint, check_finished, describe_files, is_weights, read_trainer_state
-from shared.errors import PublishError
-from shared.layout import ModelFolder, checkpoint_name
-from shared.logs import get_logger
-from shared.marker import FileEntry, Marker
-from shared.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
-from shared.place import Place
+from sidestep.evaluator.watching.scan import Candidate, candidate_of, checkpoint_steps
+from sidestep.shared.checkpoint import (
+    IncompleteCheckpoint,
+    check_finished,
+    describe_files,
+    is_weights,
+    read_trainer_state,
+)
+from sidestep.shared.errors import PublishError
+from sidestep.shared.layout import ModelFolder, checkpoint_name
+from sidestep.shared.logs import get_logger
+from sidestep.shared.marker import FileEntry, Marker
+from sidestep.shared.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
+from sidestep.shared.place import Place
 
 log = get_logger("evaluator")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-from shared.errors import ReportsFolderError
-from shared.layout import ReportsFolder
+from sidestep.shared.errors import ReportsFolderError
+from sidestep.shared.layout import ReportsFolder
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from evaluator.watching.scan import Candidate
+from sidestep.evaluator.watching.scan import Candidate
 
 
 class Order(StrEnum):

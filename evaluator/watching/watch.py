@@ -17,8 +17,8 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from shared.logs import get_logger
-from shared.place import Place
+from sidestep.shared.logs import get_logger
+from sidestep.shared.place import Place
 
 log = get_logger("evaluator.watch")
 

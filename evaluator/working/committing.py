@@ -6,24 +6,24 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from evaluator.engine.protocol import EngineInfo
-from evaluator.reporting import report as schema
-from evaluator.reporting.agreement import judge_entry
-from evaluator.reporting.files import read_report
-from evaluator.reporting.pass_at_k import pass_at_k
-from evaluator.reporting.store import StoredReport, commit
-from evaluator.reporting.suites import keep_suite
-from evaluator.results import CaseResult, Outcome, Sharing
-from evaluator.suite.case import Suite
-from evaluator.suite.loading import case_hash
-from evaluator.watching.scan import Candidate
-from evaluator.working.evaluation import Ending
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.views import Views
-from shared import outbox
-from shared.layout import OUTBOX_NAME
-from shared.logs import get_logger
-from shared.marker import Marker
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.reporting import report as schema
+from sidestep.evaluator.reporting.agreement import judge_entry
+from sidestep.evaluator.reporting.files import read_report
+from sidestep.evaluator.reporting.pass_at_k import pass_at_k
+from sidestep.evaluator.reporting.store import StoredReport, commit
+from sidestep.evaluator.reporting.suites import keep_suite
+from sidestep.evaluator.results import CaseResult, Outcome, Sharing
+from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.suite.loading import case_hash
+from sidestep.evaluator.watching.scan import Candidate
+from sidestep.evaluator.working.evaluation import Ending
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.views import Views
+from sidestep.shared import outbox
+from sidestep.shared.layout import OUTBOX_NAME
+from sidestep.shared.logs import get_logger
+from sidestep.shared.marker import Marker
 
 log = get_logger("evaluator")
 

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from evaluator.engine.protocol import EngineInfo
-from evaluator.results import CaseResult, NoiseFloor, Outcome, Sharing
-from evaluator.suite.case import Suite
-from evaluator.working.attempts import MAX_ATTEMPTS, Attempt
-from evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
-from evaluator.working.model_worker import ModelWorker
-from evaluator.working.planning import Task
-from evaluator.working.settings import EvaluatorSettings
-from shared.errors import EngineError
-from shared.logs import get_logger
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.results import CaseResult, NoiseFloor, Outcome, Sharing
+from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.working.attempts import MAX_ATTEMPTS, Attempt
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
+from sidestep.evaluator.working.model_worker import ModelWorker
+from sidestep.evaluator.working.planning import Task
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.shared.errors import EngineError
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator")
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from evaluator.results import Sharing
-from evaluator.working.slowdown import BLOCK_STEPS, Estimate, Step, caused, estimate, lost
-from shared.logs import get_logger
-from shared.pace import KEPT_STEPS, Pace, read_pace
+from sidestep.evaluator.results import Sharing
+from sidestep.evaluator.working.slowdown import BLOCK_STEPS, Estimate, Step, caused, estimate, lost
+from sidestep.shared.logs import get_logger
+from sidestep.shared.pace import KEPT_STEPS, Pace, read_pace
 
 log = get_logger("evaluator.worker")
 

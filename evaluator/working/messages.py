@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
-from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from evaluator.results import CaseResult, NoiseFloor, Sharing
-from shared.durable import to_json_line
-from shared.marker import FileEntry
+from sidestep.evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
+from sidestep.evaluator.results import CaseResult, NoiseFloor, Sharing
+from sidestep.shared.durable import to_json_line
+from sidestep.shared.marker import FileEntry
 
 
 @dataclass(frozen=True)

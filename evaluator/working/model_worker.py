@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from evaluator.engine.protocol import EngineInfo
-from evaluator.watching.watch import Wakeup, wait_for_any
-from evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
-from evaluator.working.worker_process import WorkerProcess
-from shared.errors import BaseModelError, EngineError
-from shared.logs import get_logger
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.watching.watch import Wakeup, wait_for_any
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
+from sidestep.evaluator.working.worker_process import WorkerProcess
+from sidestep.shared.errors import BaseModelError, EngineError
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator.worker")
 

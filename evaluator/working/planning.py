@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from evaluator.engine.protocol import EngineInfo
-from evaluator.results import Identity
-from evaluator.watching.order import Order, ordered
-from evaluator.watching.scan import Candidate
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.results import Identity
+from sidestep.evaluator.watching.order import Order, ordered
+from sidestep.evaluator.watching.scan import Candidate
 
 NO_SUITE = "none"  # stands for the suite's hash where there are no test cases
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from shared.durable import to_json
-from shared.layout import ReportsFolder
-from shared.presence import FRESH_SECONDS as FRESH_SECONDS
-from shared.presence import Presence as Presence
-from shared.presence import evaluators_present as evaluators_present
-from shared.presence import presence_folder
+from sidestep.shared.durable import to_json
+from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.presence import FRESH_SECONDS as FRESH_SECONDS
+from sidestep.shared.presence import Presence as Presence
+from sidestep.shared.presence import evaluators_present as evaluators_present
+from sidestep.shared.presence import presence_folder
 
 REFRESH_SECONDS = 5.0
 

@@ -16,8 +16,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from shared.pace import Pace, process_space
-from shared.processes import leads_session
+from sidestep.shared.pace import Pace, process_space
+from sidestep.shared.processes import leads_session
 
 _PR_SET_PDEATHSIG = 1
 LOW_WEIGHT = 19  # as a nice value, the lowest: about a thirty-fifth of one busy processor of two

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluator.engine.protocol import Decoding, EngineSettings
-from evaluator.watching.order import Order
-from shared.errors import ManifestError
-from shared.manifest import Manifest, read_manifest
-from shared.place import Place
+from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
+from sidestep.evaluator.watching.order import Order
+from sidestep.shared.errors import ManifestError
+from sidestep.shared.manifest import Manifest, read_manifest
+from sidestep.shared.place import Place
 
-DEFAULT_ENGINE = "evaluator.engine.transformers_engine:create"
+DEFAULT_ENGINE = "sidestep.evaluator.engine.transformers_engine:create"
 
 
 @dataclass(frozen=True)

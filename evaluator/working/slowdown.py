@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from evaluator.results import Slowdown
+from sidestep.evaluator.results import Slowdown
 
 BLOCK_STEPS = 24  # neighbours that are compared with each other
 HUBER = 1.345  # residuals beyond this many deviations count less

@@ -10,25 +10,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
-from evaluator.reporting.store import list_outcomes, sweep_staging
-from evaluator.results import CaseResult, CaseStatus, Identity, Outcome
-from evaluator.suite.case import Suite
-from evaluator.suite.loading import load_suite
-from evaluator.watching.claim import claimed
-from evaluator.watching.scan import scan
-from evaluator.watching.watch import Wakeup, Watcher, wait_for_any
-from evaluator.working.attempts import Attempt
-from evaluator.working.committing import Committed, commit_ending
-from evaluator.working.evaluation import Evaluation
-from evaluator.working.messages import Start
-from evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
-from evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
-from evaluator.working.presence import Presence, PresenceFile, evaluators_present
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.views import Views
-from shared.errors import EngineError, ReportsFolderError, SuiteError
-from shared.layout import model_folder_name
-from shared.logs import get_logger
+from sidestep.evaluator.reporting.store import list_outcomes, sweep_staging
+from sidestep.evaluator.results import CaseResult, CaseStatus, Identity, Outcome
+from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.watching.claim import claimed
+from sidestep.evaluator.watching.scan import scan
+from sidestep.evaluator.watching.watch import Wakeup, Watcher, wait_for_any
+from sidestep.evaluator.working.attempts import Attempt
+from sidestep.evaluator.working.committing import Committed, commit_ending
+from sidestep.evaluator.working.evaluation import Evaluation
+from sidestep.evaluator.working.messages import Start
+from sidestep.evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
+from sidestep.evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
+from sidestep.evaluator.working.presence import Presence, PresenceFile, evaluators_present
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.views import Views
+from sidestep.shared.errors import EngineError, ReportsFolderError, SuiteError
+from sidestep.shared.layout import model_folder_name
+from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from shared.checkpoint import describe_file
-from shared.durable import NotARegularFile
-from shared.errors import CheckpointRejected, CheckpointVanished
-from shared.marker import FileEntry
+from sidestep.shared.checkpoint import describe_file
+from sidestep.shared.durable import NotARegularFile
+from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.shared.marker import FileEntry
 
 
 def verified_sources(sources: Sequence[Path], files: Sequence[FileEntry]) -> Iterable[Path]:

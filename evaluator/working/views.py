@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from evaluator.reporting.store import StoredReport, rebuild_views
-from evaluator.working.settings import EvaluatorSettings
-from shared.layout import OUTCOME_NAME
+from sidestep.evaluator.reporting.store import StoredReport, rebuild_views
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.shared.layout import OUTCOME_NAME
 
 SHARE = 0.03
 

@@ -1,6 +1,6 @@
 """The worker process: holds the model, evaluates what it is assigned, and is expendable.
 
-    python -m evaluator.working.worker      (started by the supervisor only)
+    python -m sidestep.evaluator.working.worker      (started by the supervisor only)
 
 Commands come as lines on standard input, events go as lines to what was standard output; anything a library prints
 goes to standard error. When the supervisor dies, the kernel and the closed pipe both end this process. After an
@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from evaluator.engine.protocol import Answer, BetweenSteps, Engine, EngineSettings, Request
-from evaluator.results import CaseResult, NoiseFloor
-from evaluator.suite.case import Suite
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scoring import score_answer
-from evaluator.working.governor import Governor, policy_for
-from evaluator.working.messages import (
+from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Engine, EngineSettings, Request
+from sidestep.evaluator.results import CaseResult, NoiseFloor
+from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scoring import score_answer
+from sidestep.evaluator.working.governor import Governor, policy_for
+from sidestep.evaluator.working.messages import (
     Assignment,
     CaseDone,
     Event,
@@ -38,9 +38,9 @@ from evaluator.working.messages import (
     decode_command,
     encode,
 )
-from evaluator.working.process_priority import ProcessorShare, die_with_parent
-from evaluator.working.verify import verified_sources
-from shared.errors import (
+from sidestep.evaluator.working.process_priority import ProcessorShare, die_with_parent
+from sidestep.evaluator.working.verify import verified_sources
+from sidestep.shared.errors import (
     BaseModelError,
     CheckpointRejected,
     CheckpointVanished,
@@ -49,7 +49,7 @@ from shared.errors import (
     EngineError,
     SidestepError,
 )
-from shared.logs import configure_logging, get_logger
+from sidestep.shared.logs import configure_logging, get_logger
 
 PROGRESS_SECONDS = 1.0
 NOISE_CASES = 32  # answered twice where answers may depend on their company

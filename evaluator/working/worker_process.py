@@ -11,9 +11,9 @@ from typing import IO, cast
 
 from pydantic import ValidationError
 
-from evaluator.working.messages import Command, Event, decode_event, encode
-from shared.logs import get_logger
-from shared.processes import OWN_SESSION, own_group
+from sidestep.evaluator.working.messages import Command, Event, decode_event, encode
+from sidestep.shared.logs import get_logger
+from sidestep.shared.processes import OWN_SESSION, own_group
 
 log = get_logger("evaluator.worker")
 
@@ -28,7 +28,7 @@ class WorkerProcess:
 
     def __init__(self, *, in_our_session: bool = False) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "evaluator.working.worker"],
+            [sys.executable, "-m", "sidestep.evaluator.working.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -17,8 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from trainer.evaluator_process import LaunchOptions
-from trainer.publisher import PublishCheckpoint
+from sidestep import LaunchOptions, PublishCheckpoint
 
 
 def main() -> None:

@@ -15,8 +15,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
-from trainer.evaluator_process import LaunchOptions
-from trainer.publisher import PublishCheckpoint
+from sidestep import LaunchOptions, PublishCheckpoint
 
 
 def questions(rows: list[dict[str, Any]]) -> Dataset:

@@ -10,8 +10,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
-from trainer.evaluator_process import LaunchOptions
-from trainer.publisher import PublishCheckpoint
+from sidestep import LaunchOptions, PublishCheckpoint
 
 
 def main() -> None:

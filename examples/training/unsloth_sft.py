@@ -16,8 +16,7 @@ from arguments import parse_arguments, read_rows
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from trainer.evaluator_process import LaunchOptions
-from trainer.publisher import PublishCheckpoint
+from sidestep import LaunchOptions, PublishCheckpoint
 
 
 def main() -> None:

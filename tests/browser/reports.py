@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from evaluator.reporting.report import (
+from sidestep.evaluator.reporting.report import (
     CaseEntry,
     CheckEntry,
     EnvironmentEntry,
@@ -19,11 +19,11 @@ from evaluator.reporting.report import (
     count_by_category,
     count_results,
 )
-from evaluator.reporting.store import commit, rebuild_views
-from evaluator.reporting.suites import keep_suite
-from evaluator.results import CaseStatus, Identity
-from evaluator.suite.case import Case, Message, Suite
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.store import commit, rebuild_views
+from sidestep.evaluator.reporting.suites import keep_suite
+from sidestep.evaluator.results import CaseStatus, Identity
+from sidestep.evaluator.suite.case import Case, Message, Suite
+from sidestep.shared.layout import ReportsFolder
 
 P, F, U, E, X = (
     CaseStatus.PASSED, CaseStatus.FAILED, CaseStatus.UNSCORED, CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.working.presence import PresenceFile
-from shared.layout import ReportsFolder
+from sidestep.evaluator.working.presence import PresenceFile
+from sidestep.shared.layout import ReportsFolder
 from tests.browser.conftest import Page
 from tests.browser.reports import F, P, make_report, put
 
@@ -27,7 +27,7 @@ def weights(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(weights: Path) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "evaluator", "serve", str(weights), "--port", "0"], cwd=REPOSITORY,
+        [sys.executable, "-m", "sidestep.evaluator", "serve", str(weights), "--port", "0"], cwd=REPOSITORY,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluator.engine.protocol import (
+from sidestep.evaluator.engine.protocol import (
     Answer,
     BetweenSteps,
     Decoding,
@@ -27,7 +27,7 @@ from evaluator.engine.protocol import (
     OnAnswer,
     Request,
 )
-from shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
+from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
 
 SCRIPT_VARIABLE = "SIDESTEP_FAKE_ENGINE"
 

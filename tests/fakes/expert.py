@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.layout import ModelFolder, ReportsFolder
+from sidestep.shared.layout import ModelFolder, ReportsFolder
 from tests.fakes.checkpoints import publish_checkpoint
 from tests.fakes.engine import SCRIPT_VARIABLE
 
@@ -63,7 +63,7 @@ class FakeExpert:
             ["--base-model", str(self.base)] if name not in ("health", "gate", "schema", "history", "serve") else []
         )
         engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
-        return [sys.executable, "-m", "evaluator", name, str(self.root), *rest, *options, *engine]
+        return [sys.executable, "-m", "sidestep.evaluator", name, str(self.root), *rest, *options, *engine]
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code."""

@@ -25,8 +25,8 @@ def arm(point: str, step: int) -> None:
     from transformers import Trainer
     from transformers.trainer_callback import TrainerState
 
-    import trainer.publisher as publisher
-    from shared import outbox
+    import sidestep.trainer.publisher as publisher
+    from sidestep.shared import outbox
 
     folder = f"checkpoint-{step}"
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-import trainer.trainer as training
+import sidestep.trainer.trainer as training
+from sidestep.trainer.config_reading import from_host
 from tests.fakes.tiny_model import build_tiny_model
-from trainer.config_reading import from_host
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 REPOSITORY = Path(__file__).resolve().parents[2]

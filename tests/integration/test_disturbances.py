@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from evaluator.suite.case import Message
-from shared.errors import DeadlinePassed, DeviceOutOfMemory
-from shared.pace import Pace, machine_name, process_space
+from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.suite.case import Message
+from sidestep.shared.errors import DeadlinePassed, DeviceOutOfMemory
+from sidestep.shared.pace import Pace, machine_name, process_space
 from tests.fakes.expert import FakeExpert, read_until
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -65,7 +65,11 @@ def shell_commands(path: Path) -> list[list[str]]:
 
 def typer_app(name: str) -> Any:
     """The program's command, with ``params`` and, where it has subcommands, ``commands``."""
-    module = {"sidestep": "shared.launch_cli", "sidestep-trainer": "trainer.cli", "sidestep-evaluator": "evaluator.cli"}
+    module = {
+        "sidestep": "sidestep.shared.launch_cli",
+        "sidestep-trainer": "sidestep.trainer.cli",
+        "sidestep-evaluator": "sidestep.evaluator.cli",
+    }
     return typer.main.get_command(importlib.import_module(module[name]).app)
 
 
@@ -110,7 +114,7 @@ def test_python_compiles_and_its_imports_exist(path: Path) -> None:
                 assert [each.name for each in node.names if not hasattr(module, each.name)] == [], block.line
 
 
-PACKAGES = {"trainer", "evaluator", "shared", "expert_trainer"}
+PACKAGES = {"sidestep", "expert_trainer"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=names)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from evaluator.working.process_priority import sessions_have_weights
-from shared.processes import OWN_SESSION, Apart, own_group
+from sidestep.evaluator.working.process_priority import sessions_have_weights
+from sidestep.shared.processes import OWN_SESSION, Apart, own_group
 from tests.fakes.expert import FakeExpert
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,8 +20,8 @@ TIMEOUT_SECONDS = 60
 
 LAUNCH = """
 import sys
-from shared.launch import CoLaunch
-from shared.logs import configure_logging
+from sidestep.shared.launch import CoLaunch
+from sidestep.shared.logs import configure_logging
 configure_logging()
 trainer, evaluator, published, *more = sys.argv[1:]
 command = lambda code: [sys.executable, "-u", "-c", code]

@@ -50,6 +50,6 @@ def test_unsloth_is_imported_first_and_what_is_called_of_ours_exists() -> None:
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     assert modules.index("unsloth") < modules.index("trl")
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("trainer", "trl"):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("sidestep", "trl"):
             module = importlib.import_module(node.module)
             assert [each.name for each in node.names if not hasattr(module, each.name)] == []

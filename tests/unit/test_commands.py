@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = {"sidestep": "shared.launch_cli", "sidestep-trainer": "trainer", "sidestep-evaluator": "evaluator"}
+MODULES = {
+    "sidestep": "sidestep.shared.launch_cli",
+    "sidestep-trainer": "sidestep.trainer",
+    "sidestep-evaluator": "sidestep.evaluator",
+}
 PASSED_ON = ("sidestep", "up")
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 

@@ -43,14 +43,14 @@ def test_imports_go_to_shared_only(package: str, forbidden: tuple[str, ...]) -> 
         f"{path.relative_to(REPOSITORY)} imports {name}"
         for path in sorted((REPOSITORY / package).rglob("*.py"))
         for name in _imports(path)
-        if name.split(".")[0] in forbidden
+        if name.startswith(tuple(f"sidestep.{other}" for other in forbidden))
     ]
     assert wrong == []
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_loads_without_torch(module: str) -> None:
-    code = f"import {module}, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sidestep.{module}, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -17,8 +17,8 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
-from shared.errors import DatasetError
-from trainer.data.rows import UnusableRow
+from sidestep.shared.errors import DatasetError
+from sidestep.trainer.data.rows import UnusableRow
 
 Rows = Iterator[tuple[str, Any]]
 

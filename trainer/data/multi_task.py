@@ -18,15 +18,15 @@ import xxhash
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from shared.errors import DatasetError
-from shared.logs import get_logger
-from trainer.config import TrainingConfig
-from trainer.data.options import MultiTaskOptions, RowChecks, TaskOptions
-from trainer.data.preparation import Check, Preparation
-from trainer.data.report import RowReport
-from trainer.data.rows import Example, UnusableRow
-from trainer.data.sources import open_source
-from trainer.data.split import SPLIT_SEED, split_off
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.data.options import MultiTaskOptions, RowChecks, TaskOptions
+from sidestep.trainer.data.preparation import Check, Preparation
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.rows import Example, UnusableRow
+from sidestep.trainer.data.sources import open_source
+from sidestep.trainer.data.split import SPLIT_SEED, split_off
 
 log = get_logger("trainer.data")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.chat_templates import template_named
-from shared.errors import ConfigError
+from sidestep.shared.chat_templates import template_named
+from sidestep.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainer.config import TrainingConfig
+    from sidestep.trainer.config import TrainingConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet", "huggingface")
 

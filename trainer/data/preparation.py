@@ -9,10 +9,10 @@ from typing import Any
 import datasets
 from transformers import PreTrainedTokenizerBase
 
-from trainer.data.options import RowShape
-from trainer.data.report import RowReport
-from trainer.data.rows import Example, UnusableRow, to_example
-from trainer.data.tokens import PREFERENCE_FEATURES, TOKEN_FEATURES, cut, preference, tokenize
+from sidestep.trainer.data.options import RowShape
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.rows import Example, UnusableRow, to_example
+from sidestep.trainer.data.tokens import PREFERENCE_FEATURES, TOKEN_FEATURES, cut, preference, tokenize
 
 ROWS_PER_PIECE = 2000
 """Rows that become Arrow memory together: lists of Python numbers take ten times the room."""

@@ -19,12 +19,12 @@ import orjson
 from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
-from shared.errors import DatasetError
-from shared.logs import get_logger
-from trainer.data.preparation import Columns, to_dataset
-from trainer.data.report import RowReport
-from trainer.data.rows import UnusableRow
-from trainer.data.tokens import IGNORED, TOKEN_FEATURES, cut
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.data.preparation import Columns, to_dataset
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.rows import UnusableRow
+from sidestep.trainer.data.tokens import IGNORED, TOKEN_FEATURES, cut
 
 log = get_logger("trainer.data")
 

@@ -6,8 +6,8 @@ import reprlib
 from collections import Counter, defaultdict
 from typing import Any
 
-from shared.errors import DatasetError
-from shared.logs import get_logger
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
 
 log = get_logger("trainer.data")
 

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.data.chat import ChatMessage, NoConversation, parse_conversation
-from trainer.data.options import RowShape
+from sidestep.trainer.data.chat import ChatMessage, NoConversation, parse_conversation
+from sidestep.trainer.data.options import RowShape
 
 Row = dict[str, Any]
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import datasets
 
-from shared.errors import DatasetError
-from shared.logs import get_logger
-from trainer.data.file_formats import READERS, reader_of
-from trainer.data.options import FORMATS
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.data.file_formats import READERS, reader_of
+from sidestep.trainer.data.options import FORMATS
 
 log = get_logger("trainer.data")
 

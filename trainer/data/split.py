@@ -8,7 +8,7 @@ from typing import Any
 
 import datasets
 
-from shared.errors import DatasetError
+from sidestep.shared.errors import DatasetError
 
 SPLIT_SEED = 42
 SPLIT_SHARE = 0.1

@@ -14,14 +14,14 @@ from typing import Any
 
 import datasets
 
-from shared.errors import DatasetError
-from shared.logs import get_logger
-from trainer.config import TrainingConfig
-from trainer.data.options import optimizer_steps
-from trainer.data.preparation import Columns, Preparation, to_dataset
-from trainer.data.report import RowReport
-from trainer.data.sources import Hub, Source
-from trainer.data.split import sample_of_stream
+from sidestep.shared.errors import DatasetError
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.data.options import optimizer_steps
+from sidestep.trainer.data.preparation import Columns, Preparation, to_dataset
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.sources import Hub, Source
+from sidestep.trainer.data.split import sample_of_stream
 
 log = get_logger("trainer.data")
 

@@ -15,8 +15,8 @@ import datasets
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
-from trainer.data.chat import ChatMessage
-from trainer.data.rows import Example, UnusableRow
+from sidestep.trainer.data.chat import ChatMessage
+from sidestep.trainer.data.rows import Example, UnusableRow
 
 IGNORED = -100
 """Label of a token without loss, as torch's cross entropy has it."""

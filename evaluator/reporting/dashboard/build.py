@@ -13,14 +13,20 @@ from typing import Any
 
 import orjson
 
-from evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder, forget_others, keep_segment, read_segment
-from evaluator.reporting.dashboard.page import page
-from evaluator.reporting.dashboard.segments import Segment, member_key, pack, packed, segment_key
-from evaluator.reporting.dashboard.view import Landed, in_landing_order, segments_of, view_document
-from evaluator.reporting.report import Report
-from evaluator.reporting.suites import kept_suites, read_suite
-from shared.durable import read_bounded, replace_file, to_json_line
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.dashboard.cache import (
+    VIEW_NAME,
+    cache_folder,
+    forget_others,
+    keep_segment,
+    read_segment,
+)
+from sidestep.evaluator.reporting.dashboard.page import page
+from sidestep.evaluator.reporting.dashboard.segments import Segment, member_key, pack, packed, segment_key
+from sidestep.evaluator.reporting.dashboard.view import Landed, in_landing_order, segments_of, view_document
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.suites import kept_suites, read_suite
+from sidestep.shared.durable import read_bounded, replace_file, to_json_line
+from sidestep.shared.layout import ReportsFolder
 
 MAX_ADVICE_BYTES = 16 << 20
 

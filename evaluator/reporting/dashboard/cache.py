@@ -12,9 +12,9 @@ from pathlib import Path
 
 import orjson
 
-from evaluator.reporting.dashboard.segments import Segment
-from shared.durable import read_bounded, replace_file, to_json_line
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.dashboard.segments import Segment
+from sidestep.shared.durable import read_bounded, replace_file, to_json_line
+from sidestep.shared.layout import ReportsFolder
 
 MAX_PIECE_BYTES = 1 << 30
 VIEW_NAME = "view.json"

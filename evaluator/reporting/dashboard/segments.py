@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.reporting.report import CaseEntry, Report
-from evaluator.results import CaseStatus
-from shared.durable import to_json_line
+from sidestep.evaluator.reporting.report import CaseEntry, Report
+from sidestep.evaluator.results import CaseStatus
+from sidestep.shared.durable import to_json_line
 
 FORMAT = 1  # part of every key: a change of format packs everything anew
 SEGMENT_SIZE = 8

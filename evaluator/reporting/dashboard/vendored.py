@@ -1,7 +1,7 @@
 """Which foreign code the dashboard carries, where it came from, and whether it is still that.
 
-    python -m evaluator.reporting.dashboard.vendored          checks the files against vendor/vendor.json
-    python -m evaluator.reporting.dashboard.vendored --fetch  fetches the pinned versions with `npm pack` first
+    python -m sidestep.evaluator.reporting.dashboard.vendored          checks the files against vendor/vendor.json
+    python -m sidestep.evaluator.reporting.dashboard.vendored --fetch  fetches the pinned versions with `npm pack` first
 
 To take a newer version: change it in vendor.json, fetch, look at the difference, run the browser tests, commit.
 """
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from evaluator.reporting.dashboard.page import VENDOR
+from sidestep.evaluator.reporting.dashboard.page import VENDOR
 
 RECORD = VENDOR / "vendor.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from evaluator.reporting.dashboard.segments import SEGMENT_SIZE, member_key, segment_key
-from evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.dashboard.segments import SEGMENT_SIZE, member_key, segment_key
+from sidestep.evaluator.reporting.report import Report
 
 SCHEMA_VERSION = 1
 _LEFT_OUT = {"test_cases", "comparison", "schema_version", "timestamp"}  # in segments, or said twice

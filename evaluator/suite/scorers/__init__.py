@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evaluator.suite.scorers import harness, installed, judge, sql, structured, text
-from evaluator.suite.scorers.base import Context, Parameters, Scorer
+from sidestep.evaluator.suite.scorers import harness, installed, judge, sql, structured, text
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer
 
 _MODULES = (text, structured, sql, harness, installed, judge)
 SCORERS: dict[str, Scorer] = {scorer.name: scorer for module in _MODULES for scorer in module.SCORERS}

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from evaluator.results import TOP_SCORE, CheckResult
-from evaluator.suite.case import Message
+from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.suite.case import Message
 
 MAX_ANSWER_CHARACTERS = 1 << 20  # what is longer is cut before scoring
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
-from evaluator.results import TOP_SCORE, CheckResult
-from evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
+from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
 
 NAME, GROUP = "python", "sidestep.scorers"
 

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaluator.results import TOP_SCORE, CheckResult
-from evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, undecided, verdict
-from shared.durable import read_bounded, replace_file, to_json_line
-from shared.errors import SuiteError
-from shared.logs import get_logger
+from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, undecided, verdict
+from sidestep.shared.durable import read_bounded, replace_file, to_json_line
+from sidestep.shared.errors import SuiteError
+from sidestep.shared.logs import get_logger
 
 NAME = "judge"
 URL_VARIABLE, MODEL_VARIABLE, KEY_VARIABLE = "SIDESTEP_JUDGE_URL", "SIDESTEP_JUDGE_MODEL", "SIDESTEP_JUDGE_KEY"
@@ -198,7 +198,7 @@ def _warn_once(text: str) -> None:
 @lru_cache(maxsize=2)
 def _endpoint(settings: JudgeSettings) -> Any:
     """One connection for each process; the HTTP client is loaded when the first verdict is needed."""
-    from evaluator.suite.judge_endpoint import JudgeEndpoint
+    from sidestep.evaluator.suite.judge_endpoint import JudgeEndpoint
 
     return JudgeEndpoint(settings)
 

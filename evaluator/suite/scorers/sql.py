@@ -17,8 +17,8 @@ from typing import Any
 import sqlglot
 from pydantic import Field, model_validator
 
-from evaluator.results import CheckResult
-from evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
+from sidestep.evaluator.results import CheckResult
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
 
 _STEPS_BETWEEN_CHECKS = 10_000
 _ALLOWED_ACTIONS = {

@@ -19,8 +19,8 @@ import yaml
 from pydantic import Field, model_validator
 from referencing import Registry
 
-from evaluator.results import CheckResult
-from evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
+from sidestep.evaluator.results import CheckResult
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
 
 MAX_PARSED_CHARACTERS = 100_000  # the parsers below are in Python; longer answers fail
 

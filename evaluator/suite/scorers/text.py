@@ -8,8 +8,8 @@ from typing import Literal
 import re2
 from pydantic import Field, model_validator
 
-from evaluator.results import PASS_SCORE, TOP_SCORE, CheckResult
-from evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
+from sidestep.evaluator.results import PASS_SCORE, TOP_SCORE, CheckResult
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
 
 
 class KeywordsParameters(Parameters):

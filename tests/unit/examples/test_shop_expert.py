@@ -20,14 +20,14 @@ import pytest
 import sqlglot
 from sqlglot import expressions as sql
 
-from evaluator.engine.protocol import Answer
-from evaluator.options import Options, settings_from
-from evaluator.results import CaseStatus
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scoring import score_answer
-from evaluator.watching.order import Order
-from shared.logs import get_logger
-from trainer.config_reading import read_config
+from sidestep.evaluator.engine.protocol import Answer
+from sidestep.evaluator.options import Options, settings_from
+from sidestep.evaluator.results import CaseStatus
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scoring import score_answer
+from sidestep.evaluator.watching.order import Order
+from sidestep.shared.logs import get_logger
+from sidestep.trainer.config_reading import read_config
 
 
 @pytest.fixture

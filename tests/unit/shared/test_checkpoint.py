@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.checkpoint import IncompleteCheckpoint, check_complete, files_that_matter, read_trainer_state
-from shared.layout import INCOMPLETE_SENTINEL, ModelFolder
+from sidestep.shared.checkpoint import IncompleteCheckpoint, check_complete, files_that_matter, read_trainer_state
+from sidestep.shared.layout import INCOMPLETE_SENTINEL, ModelFolder
 from tests.fakes.checkpoints import safetensors_bytes, write_checkpoint
 
 WEIGHTS = "adapter_model.safetensors"

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.durable import NotARegularFile, TooLarge, open_regular, read_bounded, replace_file, to_json, to_json_line
+from sidestep.shared.durable import (
+    NotARegularFile,
+    TooLarge,
+    open_regular,
+    read_bounded,
+    replace_file,
+    to_json,
+    to_json_line,
+)
 
 
 def test_replace_leaves_old_content_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

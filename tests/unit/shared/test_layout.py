@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.layout import ModelFolder, checkpoint_step, model_folder_name
-from shared.place import find_place, reports_of
+from sidestep.shared.layout import ModelFolder, checkpoint_step, model_folder_name
+from sidestep.shared.place import find_place, reports_of
 
 
 @pytest.mark.parametrize(

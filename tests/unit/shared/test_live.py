@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evaluator.working.presence import PresenceFile
-from shared.layout import ModelFolder
-from shared.live import Row, Tail, picture, rows
-from shared.pace import machine_name
-from shared.place import Place, find_place
+from sidestep.evaluator.working.presence import PresenceFile
+from sidestep.shared.layout import ModelFolder
+from sidestep.shared.live import Row, Tail, picture, rows
+from sidestep.shared.pace import machine_name
+from sidestep.shared.place import Place, find_place
 
 
 def _place(root: Path) -> Place:

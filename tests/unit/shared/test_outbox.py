@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from shared.layout import MARKER_NAME, ModelFolder
-from shared.marker import InvalidMarker, Marker, parse_marker
-from shared.outbox import OutboxLimits, enforce_limits, held_entries, over_limit, remove, sweep_leftovers, tombstones
+from sidestep.shared.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.marker import InvalidMarker, Marker, parse_marker
+from sidestep.shared.outbox import (
+    OutboxLimits,
+    enforce_limits,
+    held_entries,
+    over_limit,
+    remove,
+    sweep_leftovers,
+    tombstones,
+)
 from tests.fakes.checkpoints import publish_checkpoint, write_checkpoint
 
 
@@ -61,7 +69,7 @@ def test_a_failed_publish_leaves_nothing_under_a_final_name(model: ModelFolder) 
 
 
 def publish_unchanged(model: ModelFolder, folder: Path) -> None:
-    from shared.outbox import stage
+    from sidestep.shared.outbox import stage
 
     stage(model, folder, lambda files: Marker(run_id="test", step=10, files=files))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.layout import ModelFolder, checkpoint_step
-from shared.pace import Pace, PaceFile, machine_name, process_space, read_pace
+from sidestep.shared.layout import ModelFolder, checkpoint_step
+from sidestep.shared.pace import Pace, PaceFile, machine_name, process_space, read_pace
 
 
 def written(model: Path, steps: int) -> Pace:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-import trainer.trainer
+import sidestep.trainer.trainer as trainer_module
+from sidestep.trainer import objectives
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config_reading import from_host
 from tests.fakes.tiny_model import build_tiny_model
-from trainer import objectives
-from trainer.config import TrainingConfig
-from trainer.config_reading import from_host
 
 ROWS = [
     {"text": f"<|system|>\nAnswer.\n<|end|>\n<|user|>\nquestion {n}\n<|end|>\n<|assistant|>\nanswer {n}\n<|end|>"}
@@ -73,7 +73,7 @@ def trained(
         made.append(build(*args))
         return made[-1]
 
-    monkeypatch.setattr(trainer.trainer, "build_trainer", remember)
+    monkeypatch.setattr(trainer_module, "build_trainer", remember)
     # transformers leaves the compiler's settings in the environment, for all who come after.
     for name in ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_DYNAMO_MODE"):
         monkeypatch.setenv(name, "")
@@ -81,7 +81,7 @@ def trained(
 
     def run(top: dict[str, Any] | None = None, **training: Any) -> tuple[TrainingConfig, Any]:
         config = from_host({**host_config(**{"max_steps": 2, "save_strategy": "no", **training}), **(top or {})})
-        trainer.trainer.train(config)
+        trainer_module.train(config)
         return config, made[-1]
 
     return run

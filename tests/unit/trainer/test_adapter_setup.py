@@ -12,13 +12,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from shared.errors import ConfigError
-from shared.layout import ModelFolder
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ModelFolder
+from sidestep.trainer.adapter_setup import adapter_config
+from sidestep.trainer.config import SoftPrompt, with_overrides
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.soft_prompts import soft_prompt_path
 from tests.unit.trainer.conftest import history
-from trainer.adapter_setup import adapter_config
-from trainer.config import SoftPrompt, with_overrides
-from trainer.config_reading import from_host
-from trainer.soft_prompts import soft_prompt_path
 
 Train = Callable[..., Any]
 HostConfig = Callable[..., dict[str, Any]]

@@ -11,13 +11,13 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from shared.layout import MARKER_NAME, ModelFolder
-from shared.marker import parse_marker
-from shared.place import reports_of
-from trainer.advice import FollowAdvice
-from trainer.config_reading import from_host
-from trainer.publisher import PublishCheckpoint
-from trainer.trainer import train
+from sidestep.shared.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.marker import parse_marker
+from sidestep.shared.place import reports_of
+from sidestep.trainer.advice import FollowAdvice
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.publisher import PublishCheckpoint
+from sidestep.trainer.trainer import train
 
 
 class Reached(Exception):
@@ -122,7 +122,7 @@ def test_the_configuration_decides(
         made.append(options)
         raise Reached
 
-    monkeypatch.setattr("trainer.trainer.FollowAdvice", follow)
+    monkeypatch.setattr("sidestep.trainer.trainer.FollowAdvice", follow)
     with pytest.raises(Reached):
         train(from_host(host_config(follow_advice=follow_advice)))
     assert made == asked

@@ -12,7 +12,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 
-from trainer.callbacks import MEBIBYTE, MemoryCleanup, OverfittingMonitor, halve_learning_rate
+from sidestep.trainer.callbacks import MEBIBYTE, MemoryCleanup, OverfittingMonitor, halve_learning_rate
 
 STEPS = 12
 HALVED_AT = 4

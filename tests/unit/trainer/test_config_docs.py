@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config import FIELD_NAMES
-from trainer.config_docs import field_table
+from sidestep.trainer.config import FIELD_NAMES
+from sidestep.trainer.config_docs import field_table
 
 
 def test_the_document_has_the_table_as_the_code_makes_it() -> None:

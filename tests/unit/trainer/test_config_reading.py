@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ConfigError, ManifestError, SidestepError
-from trainer.cli import parse_settings
-from trainer.config import REQUIRED, with_overrides
-from trainer.config_reading import from_host, read_config
+from sidestep.shared.errors import ConfigError, ManifestError, SidestepError
+from sidestep.trainer.cli import parse_settings
+from sidestep.trainer.config import REQUIRED, with_overrides
+from sidestep.trainer.config_reading import from_host, read_config
 
 HostConfig = Callable[..., dict[str, Any]]
 

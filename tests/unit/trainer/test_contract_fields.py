@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import FIELD_NAMES
+from sidestep.trainer.config import FIELD_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DOCUMENT = REPOSITORY / "docs" / "contract-fields.md"

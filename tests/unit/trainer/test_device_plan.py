@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.cpu_dtype import cpu_dtype
-from shared.errors import ConfigError, UnsupportedOnDevice
-from trainer.config_reading import from_host
-from trainer.device_plan import DeviceFacts, find_device, plan_device
+from sidestep.shared.cpu_dtype import cpu_dtype
+from sidestep.shared.errors import ConfigError, UnsupportedOnDevice
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.device_plan import DeviceFacts, find_device, plan_device
 
 SLOW_CPU = DeviceFacts("cpu", fast_bf16=False)
 FAST_CPU = DeviceFacts("cpu", fast_bf16=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from shared.errors import BaseModelError, ConfigError
-from trainer.evaluator_process import EvaluatorProcess, base_model_of, evaluator_environment
-from trainer.publisher import PublishCheckpoint
+from sidestep.shared.errors import BaseModelError, ConfigError
+from sidestep.trainer.evaluator_process import EvaluatorProcess, base_model_of, evaluator_environment
+from sidestep.trainer.publisher import PublishCheckpoint
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # Ends when its input closes; on SIGTERM it says so. The line on its log tells that it is ready.
@@ -31,8 +31,8 @@ SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, however the tests were started
 from pathlib import Path
-from shared.logs import configure_logging
-from trainer.evaluator_process import EvaluatorProcess, wait_at_exit
+from sidestep.shared.logs import configure_logging
+from sidestep.trainer.evaluator_process import EvaluatorProcess, wait_at_exit
 configure_logging()
 code, log, seconds, end = sys.argv[1:]
 process = EvaluatorProcess([sys.executable, "-c", code], Path(log), "the command")

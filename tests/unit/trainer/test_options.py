@@ -12,14 +12,15 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-import trainer.model_loader
-from shared.errors import ConfigError
-from shared.layout import ModelFolder
+import sidestep.trainer.model_loader as model_loader
+import sidestep.trainer.trainer as training
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ModelFolder
+from sidestep.trainer.arguments import checkpointing, training_arguments
+from sidestep.trainer.callbacks import DelayCompilation
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.device_plan import DeviceFacts, plan_device
 from tests.unit.trainer.conftest import history, weights_of, write_rows
-from trainer.arguments import checkpointing, training_arguments
-from trainer.callbacks import DelayCompilation
-from trainer.config_reading import from_host
-from trainer.device_plan import DeviceFacts, plan_device
 
 Train = Callable[..., Any]
 HostConfig = Callable[..., dict[str, Any]]
@@ -157,7 +158,7 @@ def test_pinned_memory_on_a_gpu(host_config: HostConfig, wanted: bool) -> None:
 def test_precision_of_the_frozen_weights(
     trained: Train, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr("trainer.device_plan.cpu_dtype", lambda: "bfloat16")
+    monkeypatch.setattr("sidestep.trainer.device_plan.cpu_dtype", lambda: "bfloat16")
     _, done = trained(**training)
     assert done.model.get_base_model().model.layers[0].mlp.up_proj.weight.dtype == dtype
     assert weights_of(done).dtype == torch.float32  # the adapter's own stay precise
@@ -166,7 +167,7 @@ def test_precision_of_the_frozen_weights(
 def test_full_fine_tuning_in_bf16_keeps_precise_weights_and_multiplies_in_bf16(
     trained: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.device_plan.cpu_dtype", lambda: "bfloat16")
+    monkeypatch.setattr("sidestep.trainer.device_plan.cpu_dtype", lambda: "bfloat16")
     seen = set()
     layer = torch.nn.functional.linear
 
@@ -207,7 +208,7 @@ def test_gradient_checkpointing_recomputes_what_it_says(
     trained: Train, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], attention: int, mlp: int
 ) -> None:
     calls: Counter[str] = Counter()
-    load = trainer.model_loader.AutoModelForCausalLM.from_pretrained
+    load = model_loader.AutoModelForCausalLM.from_pretrained
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         model = load(*args, **kwargs)
@@ -216,7 +217,7 @@ def test_gradient_checkpointing_recomputes_what_it_says(
             layer.mlp.up_proj.register_forward_hook(lambda *_: calls.update(["mlp"]))
         return model
 
-    monkeypatch.setattr(trainer.model_loader.AutoModelForCausalLM, "from_pretrained", counted)
+    monkeypatch.setattr(model_loader.AutoModelForCausalLM, "from_pretrained", counted)
     _, done = trained(**training, max_steps=3)
     per_step = 3 * 2  # steps, layers
     assert calls == {"attention": attention * per_step, "mlp": mlp * per_step}
@@ -240,7 +241,7 @@ def test_gradient_checkpointing_kwargs_reach_torch(
         return original(*args, **kwargs)
 
     monkeypatch.setattr("torch.utils.checkpoint.checkpoint", spy)
-    monkeypatch.setattr("trainer.model_loader.checkpoint", spy)
+    monkeypatch.setattr("sidestep.trainer.model_loader.checkpoint", spy)
     monkeypatch.setattr("transformers.modeling_utils.checkpoint", spy)
     options = {"use_reentrant": False, "preserve_rng_state": False}
     trained(gradient_checkpointing=kind, gradient_checkpointing_kwargs=options, max_steps=1)
@@ -249,7 +250,7 @@ def test_gradient_checkpointing_kwargs_reach_torch(
 
 def test_selective_checkpointing_needs_attention_blocks() -> None:
     with pytest.raises(ConfigError, match="no attention blocks"):
-        trainer.model_loader.checkpoint_attention_blocks(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+        model_loader.checkpoint_attention_blocks(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -302,7 +303,7 @@ def test_compiling_for_cuda_graphs_begins_after_the_warmup_steps() -> None:
 def test_cuda_graphs_are_compiled_for_one_shape(host_config: HostConfig, tmp_path: Path) -> None:
     config = from_host(host_config(use_cuda_graphs=True, cuda_graph_warmup_steps=7))
     plan = plan_device(config, DeviceFacts("cuda", fast_bf16=True, has_compiler=True))
-    assert trainer.trainer._compilation(config, plan)[0]._steps == 7  # type: ignore[attr-defined]
+    assert training._compilation(config, plan)[0]._steps == 7  # type: ignore[attr-defined]
     arguments = training_arguments(config, plan, ModelFolder(tmp_path))
     assert (arguments.torch_compile, arguments.torch_compile_mode) == (True, "reduce-overhead")
     assert arguments.pad_to_multiple_of == 128

@@ -11,13 +11,13 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-from evaluator.watching.scan import scan
-from shared.layout import INCOMPLETE_SENTINEL, MARKER_NAME, ModelFolder
-from shared.marker import parse_marker
-from shared.outbox import held_entries
-from shared.place import find_place
+from sidestep.evaluator.watching.scan import scan
+from sidestep.shared.layout import INCOMPLETE_SENTINEL, MARKER_NAME, ModelFolder
+from sidestep.shared.marker import parse_marker
+from sidestep.shared.outbox import held_entries
+from sidestep.shared.place import find_place
+from sidestep.trainer.publisher import PublishCheckpoint, RunDescription
 from tests.fakes.checkpoints import write_checkpoint
-from trainer.publisher import PublishCheckpoint, RunDescription
 
 
 def _train(

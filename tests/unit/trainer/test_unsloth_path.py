@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainer.adapter_setup import adapter_config
-from trainer.config_reading import from_host
-from trainer.device_plan import DeviceFacts, plan_device
-from trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
+from sidestep.trainer.adapter_setup import adapter_config
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.device_plan import DeviceFacts, plan_device
+from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
 
 HostConfig = Callable[..., dict[str, Any]]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -27,8 +27,8 @@ import json, sys
 sys.path.insert(0, {folder!r})
 import torch
 torch.cuda.is_available = lambda: True
-from trainer.config_reading import from_host
-from trainer.unsloth_path import import_unsloth_first
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.unsloth_path import import_unsloth_first
 print(import_unsloth_first(from_host(json.loads(sys.argv[1]))))
 """
 
@@ -112,7 +112,7 @@ def test_without_a_gpu_it_is_said_once_and_the_standard_path_is_taken(
 ) -> None:
     import logging
 
-    from trainer.trainer import train
+    from sidestep.trainer.trainer import train
 
     said: list[str] = []
 

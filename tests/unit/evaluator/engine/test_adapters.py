@@ -14,8 +14,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from evaluator.engine.adapters import ADAPTER_WEIGHTS, ResidentModel
-from shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.evaluator.engine.adapters import ADAPTER_WEIGHTS, ResidentModel
+from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
 from tests.unit.evaluator.engine.conftest import ADAPTERS
 
 TOKENS = torch.tensor([[5, 40, 77, 130, 9, 31]])

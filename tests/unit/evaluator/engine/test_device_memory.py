@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluator.engine import device_memory
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from evaluator.suite.case import Message
-from shared.errors import CheckpointRejected, DeviceOutOfMemory
+from sidestep.evaluator.engine import device_memory
+from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.suite.case import Message
+from sidestep.shared.errors import CheckpointRejected, DeviceOutOfMemory
 
 GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -96,8 +96,8 @@ def test_a_device_failure_while_attaching_is_not_the_checkpoints_fault(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr("evaluator.engine.adapters.set_peft_model_state_dict", broken)
-    monkeypatch.setattr("evaluator.engine.plain_lora.merged", broken)
+    monkeypatch.setattr("sidestep.evaluator.engine.adapters.set_peft_model_state_dict", broken)
+    monkeypatch.setattr("sidestep.evaluator.engine.plain_lora.merged", broken)
     for kind in ("lora", "dora"):
         with pytest.raises(RuntimeError, match="device-side assert"):
             engine32.attach(adapters[kind])

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluator.engine import transformers_engine
-from evaluator.engine.choosing import lowest_of_the_largest, sampling_probabilities, seed_of
-from evaluator.engine.decode import first_stop
-from evaluator.engine.plan import Plan, Prompt, in_order, make_plan
-from evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
-from evaluator.engine.reference import answer_one_by_one
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from evaluator.suite.case import Message
-from shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
+from sidestep.evaluator.engine import transformers_engine
+from sidestep.evaluator.engine.choosing import lowest_of_the_largest, sampling_probabilities, seed_of
+from sidestep.evaluator.engine.decode import first_stop
+from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
+from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.engine.reference import answer_one_by_one
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.suite.case import Message
+from sidestep.shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
 
 WORDS = [
     "select",

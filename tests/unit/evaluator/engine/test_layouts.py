@@ -21,17 +21,17 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from evaluator.engine.choosing import lowest_of_the_largest
-from evaluator.engine.fused import FusedForward, FusedModel, agrees, is_in_family
-from evaluator.engine.layout import Work, banded, padded_width
-from evaluator.engine.plan import Prompt
-from evaluator.engine.prefixes import shared_prefixes
-from evaluator.engine.protocol import Decoding, EngineSettings
-from evaluator.engine.ragged import RaggedForward
-from evaluator.engine.reference import answer_one_by_one
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from evaluator.suite.case import Message
-from shared.errors import CheckpointRejected
+from sidestep.evaluator.engine.choosing import lowest_of_the_largest
+from sidestep.evaluator.engine.fused import FusedForward, FusedModel, agrees, is_in_family
+from sidestep.evaluator.engine.layout import Work, banded, padded_width
+from sidestep.evaluator.engine.plan import Prompt
+from sidestep.evaluator.engine.prefixes import shared_prefixes
+from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
+from sidestep.evaluator.engine.ragged import RaggedForward
+from sidestep.evaluator.engine.reference import answer_one_by_one
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.suite.case import Message
+from sidestep.shared.errors import CheckpointRejected
 from tests.unit.evaluator.engine.test_engine import GREEDY, _answers, _requests, _texts
 
 
@@ -94,7 +94,7 @@ def test_the_fast_forward_pass_serves_the_family(config: Any, build: Any) -> Non
 
 
 def test_a_forward_pass_that_differs_is_not_used(base_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluator.engine.fused.agrees", lambda model, fused: 0.5)
+    monkeypatch.setattr("sidestep.evaluator.engine.fused.agrees", lambda model, fused: 0.5)
     engine = create(EngineSettings(str(base_model), device="cpu", dtype="float32"))
     assert engine._fused is None
     assert any("differ from ours" in note for note in engine.info.notes)

@@ -9,12 +9,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from evaluator.engine.layout import Work
-from evaluator.engine.protocol import EngineSettings
-from evaluator.engine.quantization import config_for
-from evaluator.engine.transformers_engine import TransformersEngine, create
-from shared.errors import CheckpointRejected, ConfigError
-from shared.quantized_weights import keep_exact
+from sidestep.evaluator.engine.layout import Work
+from sidestep.evaluator.engine.protocol import EngineSettings
+from sidestep.evaluator.engine.quantization import config_for
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.shared.errors import CheckpointRejected, ConfigError
+from sidestep.shared.quantized_weights import keep_exact
 from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
 
 IDS = list(range(7, 40))
@@ -29,7 +29,7 @@ def quantized(request: pytest.FixtureRequest, base_model: Path) -> tuple[Transfo
 
 
 def _logits(engine: TransformersEngine) -> torch.Tensor:
-    from evaluator.engine.ragged import RaggedForward
+    from sidestep.evaluator.engine.ragged import RaggedForward
 
     return RaggedForward(engine._model, 1, 64, 4)([Work(0, IDS, len(IDS))])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from evaluator.engine.fused import FusedForward
-from evaluator.engine.layout import Work
-from evaluator.engine.transformers_engine import TransformersEngine
+from sidestep.evaluator.engine.fused import FusedForward
+from sidestep.evaluator.engine.layout import Work
+from sidestep.evaluator.engine.transformers_engine import TransformersEngine
 from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
 
 IDS = list(range(7, 40))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.exporting.points import Run
-from evaluator.exporting.sending import Sender
-from evaluator.reporting.report import TrainingEntry
-from evaluator.reporting.store import commit, rebuild_views
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.points import Run
+from sidestep.evaluator.exporting.sending import Sender
+from sidestep.evaluator.reporting.report import TrainingEntry
+from sidestep.evaluator.reporting.store import commit, rebuild_views
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 # What each step passes of two cases; the base model passes nothing.

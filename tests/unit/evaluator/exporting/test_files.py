@@ -11,17 +11,17 @@ import pytest
 from junitparser import JUnitXml
 from prometheus_client.parser import text_string_to_metric_families
 
-from evaluator.exporting.junit import write_junit
-from evaluator.exporting.prometheus import Metrics, MetricsServer
-from evaluator.exporting.step_summary import append_step_summary
-from evaluator.exporting.tables import write_table
-from evaluator.reporting.report import Report
-from evaluator.reporting.store import read_reports
-from evaluator.results import CaseStatus, Outcome
-from evaluator.working.committing import Committed
-from evaluator.working.presence import FRESH_SECONDS, Presence
-from shared.errors import ConfigError
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.junit import write_junit
+from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
+from sidestep.evaluator.exporting.step_summary import append_step_summary
+from sidestep.evaluator.exporting.tables import write_table
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.store import read_reports
+from sidestep.evaluator.results import CaseStatus, Outcome
+from sidestep.evaluator.working.committing import Committed
+from sidestep.evaluator.working.presence import FRESH_SECONDS, Presence
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.exporting.conftest import land
 from tests.unit.evaluator.reporting.conftest import PASS, make_report
 

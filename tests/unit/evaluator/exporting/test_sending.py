@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from evaluator.exporting.destinations import chosen_destinations
-from evaluator.exporting.ledger import ledger_folder
-from evaluator.exporting.points import metric_name, runs_of
-from evaluator.exporting.sending import ATTEMPTS, Sender
-from evaluator.exporting.webhook import checked_url
-from evaluator.reporting.store import read_reports
-from shared.errors import ConfigError
-from shared.layout import ReportsFolder
+from sidestep.evaluator.exporting.destinations import chosen_destinations
+from sidestep.evaluator.exporting.ledger import ledger_folder
+from sidestep.evaluator.exporting.points import metric_name, runs_of
+from sidestep.evaluator.exporting.sending import ATTEMPTS, Sender
+from sidestep.evaluator.exporting.webhook import checked_url
+from sidestep.evaluator.reporting.store import read_reports
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.exporting.conftest import FakeDestination, land
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator.reporting.report import (
+from sidestep.evaluator.reporting.report import (
     CaseEntry,
     EnvironmentEntry,
     IdentityEntry,
@@ -12,7 +12,7 @@ from evaluator.reporting.report import (
     count_by_category,
     count_results,
 )
-from evaluator.results import CaseStatus, Identity
+from sidestep.evaluator.results import CaseStatus, Identity
 
 PASS, FAIL = CaseStatus.PASSED, CaseStatus.FAILED
 

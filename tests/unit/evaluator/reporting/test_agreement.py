@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from evaluator.reporting.agreement import cohens_kappa, judge_entry
-from evaluator.reporting.markdown import report_markdown
-from evaluator.reporting.report import CaseEntry, CheckEntry
-from evaluator.results import CaseStatus
-from evaluator.suite.case import Case, Check, Message, Suite
+from sidestep.evaluator.reporting.agreement import cohens_kappa, judge_entry
+from sidestep.evaluator.reporting.markdown import report_markdown
+from sidestep.evaluator.reporting.report import CaseEntry, CheckEntry
+from sidestep.evaluator.results import CaseStatus
+from sidestep.evaluator.suite.case import Case, Check, Message, Suite
 from tests.unit.evaluator.reporting.conftest import make_report
 
 SUITE = Suite("s", "1", (Case("a", "a", (Message("user", "x"),), (Check("judge", {"judged_by": "wise at u"}),)),), "h")

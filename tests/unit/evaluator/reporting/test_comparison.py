@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evaluator.reporting.comparison import compare, with_comparisons
-from evaluator.reporting.history import history_document
-from evaluator.reporting.report import EnvironmentEntry
-from evaluator.results import CaseStatus, Outcome
+from sidestep.evaluator.reporting.comparison import compare, with_comparisons
+from sidestep.evaluator.reporting.history import history_document
+from sidestep.evaluator.reporting.report import EnvironmentEntry
+from sidestep.evaluator.results import CaseStatus, Outcome
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 UNSCORED, EXPECTED, UNEXPECTED = CaseStatus.UNSCORED, CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from evaluator.reporting.dashboard import build, page, vendored
-from evaluator.reporting.dashboard.cache import cache_folder
-from evaluator.reporting.dashboard.segments import SEGMENT_SIZE, pack
-from evaluator.reporting.report import Report
-from evaluator.reporting.store import StoredReport, commit, rebuild_views
-from evaluator.reporting.suites import keep_suite, read_suite
-from evaluator.suite.case import Case, Message, Suite
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.dashboard import build, page, vendored
+from sidestep.evaluator.reporting.dashboard.cache import cache_folder
+from sidestep.evaluator.reporting.dashboard.segments import SEGMENT_SIZE, pack
+from sidestep.evaluator.reporting.report import Report
+from sidestep.evaluator.reporting.store import StoredReport, commit, rebuild_views
+from sidestep.evaluator.reporting.suites import keep_suite, read_suite
+from sidestep.evaluator.suite.case import Case, Message, Suite
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 REPOSITORY = Path(__file__).resolve().parents[4]

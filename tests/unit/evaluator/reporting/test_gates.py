@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from evaluator.reporting.advice import PATIENCE, advice_from
-from evaluator.reporting.comparison import with_comparisons
-from evaluator.reporting.gates import (
+from sidestep.evaluator.reporting.advice import PATIENCE, advice_from
+from sidestep.evaluator.reporting.comparison import with_comparisons
+from sidestep.evaluator.reporting.gates import (
     SHIPPED,
     Against,
     Gates,
@@ -19,9 +19,9 @@ from evaluator.reporting.gates import (
     read_gates,
     with_options,
 )
-from evaluator.reporting.report import Report, count_by_category
-from evaluator.results import Outcome
-from shared.errors import ConfigError
+from sidestep.evaluator.reporting.report import Report, count_by_category
+from sidestep.evaluator.results import Outcome
+from sidestep.shared.errors import ConfigError
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from evaluator.reporting.pass_at_k import estimate, pass_at_k
-from evaluator.reporting.report import CaseEntry, SampleEntry
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.pass_at_k import estimate, pass_at_k
+from sidestep.evaluator.reporting.report import CaseEntry, SampleEntry
+from sidestep.evaluator.results import CaseStatus
 
 
 @pytest.mark.parametrize(("drawn", "passed", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 4), (10, 3, 5)])

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from evaluator.reporting.comparison import compare
-from evaluator.reporting.markdown import report_markdown, visible
-from evaluator.reporting.migration import parse_report
-from evaluator.reporting.report import InvalidReport, Report, count_results, outcome_of, parse_outcome
-from evaluator.reporting.tables import StatusRow, comparison_table, status_table, summary_table
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.comparison import compare
+from sidestep.evaluator.reporting.markdown import report_markdown, visible
+from sidestep.evaluator.reporting.migration import parse_report
+from sidestep.evaluator.reporting.report import InvalidReport, Report, count_results, outcome_of, parse_outcome
+from sidestep.evaluator.reporting.tables import StatusRow, comparison_table, status_table, summary_table
+from sidestep.evaluator.results import CaseStatus
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 HOSTILE = [

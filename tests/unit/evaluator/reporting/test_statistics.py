@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom, ttest_1samp
 
-from evaluator.reporting import statistics
-from evaluator.reporting.statistics import ERROR_RATE
+from sidestep.evaluator.reporting import statistics
+from sidestep.evaluator.reporting.statistics import ERROR_RATE
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -156,7 +156,10 @@ def test_trend() -> None:
     assert statistics.trend_p([0.5, 0.5, 0.5]) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("module", ["evaluator.cli", "evaluator.working.supervisor", "evaluator.reporting.verdict"])
+@pytest.mark.parametrize(
+    "module",
+    ["sidestep.evaluator.cli", "sidestep.evaluator.working.supervisor", "sidestep.evaluator.reporting.verdict"],
+)
 def test_nothing_heavy_is_loaded_before_it_is_needed(module: str) -> None:
     code = f"import {module}, sys; print([name for name in ('scipy', 'statsmodels', 'pandas') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.reporting.store import commit, list_outcomes, read_reports, rebuild_views, safe_name
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.store import commit, list_outcomes, read_reports, rebuild_views, safe_name
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 

@@ -7,11 +7,11 @@ import math
 import pytest
 
 from benchmarks.verdict_simulation import SCENARIOS, Scenario, coverage, false_alarm_rate
-from evaluator.reporting.comparison import SINGLE, compare, with_comparisons
-from evaluator.reporting.evidence import Family, Word
-from evaluator.reporting.report import NoiseEntry, Report
-from evaluator.reporting.verdict import Noise, Pair, judge, judge_flips
-from evaluator.results import CaseStatus
+from sidestep.evaluator.reporting.comparison import SINGLE, compare, with_comparisons
+from sidestep.evaluator.reporting.evidence import Family, Word
+from sidestep.evaluator.reporting.report import NoiseEntry, Report
+from sidestep.evaluator.reporting.verdict import Noise, Pair, judge, judge_flips
+from sidestep.evaluator.results import CaseStatus
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 
@@ -136,7 +136,7 @@ def test_a_known_verdict_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch
     others = [_report(10, 10)]
     first = with_comparisons(_report(20, 12), others)
     with monkeypatch.context() as patch:
-        patch.setattr("evaluator.reporting.comparison.judge", lambda *_: pytest.fail("worked out again"))
+        patch.setattr("sidestep.evaluator.reporting.comparison.judge", lambda *_: pytest.fail("worked out again"))
         assert with_comparisons(first, others) == first
     noisy = first.model_copy(update={"noise": NoiseEntry(flip_rate=0.1, cases=50)})
     assert with_comparisons(noisy, others) != noisy

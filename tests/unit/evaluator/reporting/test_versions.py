@@ -10,13 +10,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from evaluator.reporting import files
-from evaluator.reporting.migration import is_legacy, parse_report
-from evaluator.reporting.report import SCHEMA_VERSION, InvalidReport, outcome_of, parse_outcome
-from evaluator.reporting.schema import DOCUMENTS, schema_of
-from evaluator.reporting.store import commit, list_outcomes, read_reports, rebuild_views
-from shared.durable import to_json
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting import files
+from sidestep.evaluator.reporting.migration import is_legacy, parse_report
+from sidestep.evaluator.reporting.report import SCHEMA_VERSION, InvalidReport, outcome_of, parse_outcome
+from sidestep.evaluator.reporting.schema import DOCUMENTS, schema_of
+from sidestep.evaluator.reporting.store import commit, list_outcomes, read_reports, rebuild_views
+from sidestep.shared.durable import to_json
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
 
 TORN = gzip.compress(b"{}")[:10] + b"\xff" * 20

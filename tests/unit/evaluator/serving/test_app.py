@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from evaluator.reporting.store import commit, rebuild_views
-from evaluator.serving.app import create_app
-from evaluator.serving.changes import Changes
-from evaluator.serving.server import Address, prepare, serve
-from evaluator.working.presence import PresenceFile
-from shared.errors import ConfigError
-from shared.layout import ReportsFolder
+from sidestep.evaluator.reporting.store import commit, rebuild_views
+from sidestep.evaluator.serving.app import create_app
+from sidestep.evaluator.serving.changes import Changes
+from sidestep.evaluator.serving.server import Address, prepare, serve
+from sidestep.evaluator.working.presence import PresenceFile
+from sidestep.shared.errors import ConfigError
+from sidestep.shared.layout import ReportsFolder
 from tests.unit.evaluator.reporting.conftest import PASS, make_report
 
 

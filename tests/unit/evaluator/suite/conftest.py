@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.suite.scorers import judge
+from sidestep.evaluator.suite.scorers import judge
 from tests.fakes.judge import KEY, FakeJudge, judge_endpoint
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluator.suite.case import Message
-from evaluator.suite.checking import mistakes_in
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scorers import Context
-from evaluator.suite.scoring import run_check
-from shared.errors import SuiteError
+from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.suite.checking import mistakes_in
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scorers import Context
+from sidestep.evaluator.suite.scoring import run_check
+from sidestep.shared.errors import SuiteError
 
 
 def _promptfoo(folder: Path, **document: Any) -> Path:

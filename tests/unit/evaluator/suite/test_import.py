@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scorers import SCORERS, Context
-from evaluator.suite.scorers.harness import cut
-from evaluator.suite.scoring import run_check
-from evaluator.suite_cli import app
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scorers import SCORERS, Context
+from sidestep.evaluator.suite.scorers.harness import cut
+from sidestep.evaluator.suite.scoring import run_check
+from sidestep.evaluator.suite_cli import app
 
 TASK = """
 task: capital

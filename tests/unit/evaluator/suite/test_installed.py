@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scorers import Context
-from evaluator.suite.scoring import run_check
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scorers import Context
+from sidestep.evaluator.suite.scoring import run_check
 
 MODULE = """
 def polite(answer, words=()):

@@ -11,16 +11,16 @@ import httpx
 import pytest
 import yaml
 
-from evaluator.engine.protocol import Answer
-from evaluator.results import CaseResult, CaseStatus, CheckResult
-from evaluator.suite import judge_endpoint
-from evaluator.suite.case import Case, Check, Message
-from evaluator.suite.checking import mistakes_in
-from evaluator.suite.judge_endpoint import ATTEMPTS, FAILURES_IN_A_ROW, REST_SECONDS, JudgeEndpoint
-from evaluator.suite.loading import load_suite
-from evaluator.suite.scorers import judge
-from evaluator.suite.scoring import score_answer
-from shared.errors import SuiteError
+from sidestep.evaluator.engine.protocol import Answer
+from sidestep.evaluator.results import CaseResult, CaseStatus, CheckResult
+from sidestep.evaluator.suite import judge_endpoint
+from sidestep.evaluator.suite.case import Case, Check, Message
+from sidestep.evaluator.suite.checking import mistakes_in
+from sidestep.evaluator.suite.judge_endpoint import ATTEMPTS, FAILURES_IN_A_ROW, REST_SECONDS, JudgeEndpoint
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.scorers import judge
+from sidestep.evaluator.suite.scoring import score_answer
+from sidestep.shared.errors import SuiteError
 from tests.fakes.judge import KEY, FakeJudge, envelope, says
 
 RUBRIC = Check("judge", {"rubric": "is polite"})

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from evaluator.suite.case import Case, Message
-from evaluator.suite.loading import case_hash, load_suite
-from evaluator.suite.scorers import SCORERS
-from shared.errors import SuiteError
+from sidestep.evaluator.suite.case import Case, Message
+from sidestep.evaluator.suite.loading import case_hash, load_suite
+from sidestep.evaluator.suite.scorers import SCORERS
+from sidestep.shared.errors import SuiteError
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 REAL = REPOSITORY.parent / "shared" / "experts" / "elastic" / "tests" / "test_cases.json"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.engine.protocol import Answer
-from evaluator.results import CaseResult, CaseStatus
-from evaluator.suite.case import Case, Check, Message
-from evaluator.suite.scoring import score_answer
+from sidestep.evaluator.engine.protocol import Answer
+from sidestep.evaluator.results import CaseResult, CaseStatus
+from sidestep.evaluator.suite.case import Case, Check, Message
+from sidestep.evaluator.suite.scoring import score_answer
 
 SETUP = "CREATE TABLE t(n, s); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'b');"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.watching.adopt import Adopter, UnmarkedDescription
-from evaluator.watching.scan import Candidate, scan
-from shared.layout import INCOMPLETE_SENTINEL, ModelFolder
-from shared.outbox import OutboxLimits
-from shared.place import find_place
+from sidestep.evaluator.watching.adopt import Adopter, UnmarkedDescription
+from sidestep.evaluator.watching.scan import Candidate, scan
+from sidestep.shared.layout import INCOMPLETE_SENTINEL, ModelFolder
+from sidestep.shared.outbox import OutboxLimits
+from sidestep.shared.place import find_place
 from tests.fakes.checkpoints import publish_checkpoint, safetensors_bytes, write_checkpoint
 
 WEIGHTS = "adapter_model.safetensors"

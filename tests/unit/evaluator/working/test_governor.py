@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.working.governor import (
+from sidestep.evaluator.working.governor import (
     TRICKLE,
     Activity,
     Governor,
@@ -20,8 +20,8 @@ from evaluator.working.governor import (
     shortest_window,
     should_work,
 )
-from evaluator.working.slowdown import Estimate, Step, caused, estimate, lost
-from shared.pace import Pace, machine_name
+from sidestep.evaluator.working.slowdown import Estimate, Step, caused, estimate, lost
+from sidestep.shared.pace import Pace, machine_name
 
 POLICY = Policy(max_slowdown=0.02)
 

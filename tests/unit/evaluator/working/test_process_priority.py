@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.working import process_priority as priority
-from shared.pace import Pace, process_space
-from shared.processes import OWN_SESSION, Apart, own_group
+from sidestep.evaluator.working import process_priority as priority
+from sidestep.shared.pace import Pace, process_space
+from sidestep.shared.processes import OWN_SESSION, Apart, own_group
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_groups_of_the_cpu_controller_take_session_weights_away(kernel: Path, gr
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
 def test_a_real_process_gives_way() -> None:
     code = (
-        "import os; from evaluator.working.process_priority import ProcessorShare; s = ProcessorShare();"
+        "import os; from sidestep.evaluator.working.process_priority import ProcessorShare; s = ProcessorShare();"
         "print(s.can_change or os.sched_getscheduler(0) == os.SCHED_IDLE or os.nice(0) == 19)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True)
@@ -135,7 +135,8 @@ def test_a_real_process_gives_way() -> None:
 def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart) -> None:
     expected = apart != OWN_SESSION or not priority.sessions_have_weights()
     code = (
-        "import sys; from evaluator.working.process_priority import ProcessorShare; from shared.pace import *;"
+        "import sys; from sidestep.evaluator.working.process_priority import ProcessorShare;"
+        "from sidestep.shared.pace import *;"
         "pace = Pace(machine='', process=int(sys.argv[1]), process_space=process_space(), written_at=0, training=True);"
         "print(ProcessorShare().yields_to(pace))"
     )

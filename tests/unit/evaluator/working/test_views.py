@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.engine.protocol import EngineSettings
-from evaluator.reporting.store import commit
-from evaluator.working import views as views_module
-from evaluator.working.settings import EvaluatorSettings
-from evaluator.working.views import Views
-from shared.place import find_place
+from sidestep.evaluator.engine.protocol import EngineSettings
+from sidestep.evaluator.reporting.store import commit
+from sidestep.evaluator.working import views as views_module
+from sidestep.evaluator.working.settings import EvaluatorSettings
+from sidestep.evaluator.working.views import Views
+from sidestep.shared.place import find_place
 from tests.unit.evaluator.reporting.conftest import PASS, make_report
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.engine.protocol import Answer, BetweenSteps, Decoding, EngineInfo, OnAnswer, Request
-from evaluator.suite.loading import load_suite
-from evaluator.working.governor import Governor, Policy
-from evaluator.working.messages import Assignment, CaseDone, Event, Finished
-from evaluator.working.worker import Worker, failure_of, next_assignment
-from shared.errors import DeadlinePassed
+from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, EngineInfo, OnAnswer, Request
+from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.working.governor import Governor, Policy
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Finished
+from sidestep.evaluator.working.worker import Worker, failure_of, next_assignment
+from sidestep.shared.errors import DeadlinePassed
 
 
 class TableEngine:
@@ -77,7 +77,7 @@ def test_a_deadline_ends_the_evaluation_and_restores_the_base(
     assignment: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("evaluator.working.worker.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sidestep.evaluator.working.worker.time.monotonic", lambda: now[0])
 
     def slow(number: int) -> None:
         now[0] += 10

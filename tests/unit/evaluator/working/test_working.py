@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from evaluator.results import CaseResult, CaseStatus, CheckResult, Identity
-from evaluator.watching.order import Order
-from evaluator.watching.scan import Candidate
-from evaluator.working.attempts import Attempt, finished_cases
-from evaluator.working.messages import (
+from sidestep.evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
+from sidestep.evaluator.results import CaseResult, CaseStatus, CheckResult, Identity
+from sidestep.evaluator.watching.order import Order
+from sidestep.evaluator.watching.scan import Candidate
+from sidestep.evaluator.working.attempts import Attempt, finished_cases
+from sidestep.evaluator.working.messages import (
     Assignment,
     CaseDone,
     Failed,
@@ -24,14 +24,14 @@ from evaluator.working.messages import (
     decode_event,
     encode,
 )
-from evaluator.working.planning import Conditions, pending_tasks
-from evaluator.working.presence import PresenceFile, evaluators_present
-from evaluator.working.verify import verified_sources
-from evaluator.working.worker import failure_of
-from shared import errors
-from shared.checkpoint import describe_files
-from shared.layout import ModelFolder, ReportsFolder
-from shared.marker import FileEntry
+from sidestep.evaluator.working.planning import Conditions, pending_tasks
+from sidestep.evaluator.working.presence import PresenceFile, evaluators_present
+from sidestep.evaluator.working.verify import verified_sources
+from sidestep.evaluator.working.worker import failure_of
+from sidestep.shared import errors
+from sidestep.shared.checkpoint import describe_files
+from sidestep.shared.layout import ModelFolder, ReportsFolder
+from sidestep.shared.marker import FileEntry
 from tests.fakes.checkpoints import write_checkpoint
 
 CONDITIONS = Conditions("suite", "decoding")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.config import TrainingConfig
-from trainer.config_reading import from_host
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config_reading import from_host
 
 
 @pytest.fixture

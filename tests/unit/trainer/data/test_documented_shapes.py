@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.data.tokens import IGNORED
+from sidestep.trainer.dataset_loader import load_training_data
+from sidestep.trainer.model_loader import load_tokenizer
 from tests.unit.trainer.conftest import write_rows
-from trainer.config import TrainingConfig
-from trainer.config_reading import from_host
-from trainer.data.tokens import IGNORED
-from trainer.dataset_loader import load_training_data
-from trainer.model_loader import load_tokenizer
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "data.md"
 BLOCKS = re.findall(r"^```(json|jsonl|text)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from trainer.data.chat import parse_conversation
-from trainer.data.file_formats import read_csv, read_json_lines
-from trainer.data.options import RowShape
-from trainer.data.preparation import Preparation
-from trainer.data.report import RowReport
-from trainer.data.rows import FALL_BACKS, Example, UnusableRow, to_example
-from trainer.data.tokens import IGNORED
+from sidestep.trainer.data.chat import parse_conversation
+from sidestep.trainer.data.file_formats import read_csv, read_json_lines
+from sidestep.trainer.data.options import RowShape
+from sidestep.trainer.data.preparation import Preparation
+from sidestep.trainer.data.report import RowReport
+from sidestep.trainer.data.rows import FALL_BACKS, Example, UnusableRow, to_example
+from sidestep.trainer.data.tokens import IGNORED
 
 SHAPES = [
     RowShape(),

@@ -12,17 +12,17 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, SFTTrainer
 
-from shared.chat_templates import TEMPLATES, template_named
-from shared.errors import ConfigError, DatasetError
-from shared.layout import ModelFolder
+from sidestep.shared.chat_templates import TEMPLATES, template_named
+from sidestep.shared.errors import ConfigError, DatasetError
+from sidestep.shared.layout import ModelFolder
+from sidestep.trainer.adapter_setup import adapter_config
+from sidestep.trainer.arguments import training_arguments
+from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.data.tokens import IGNORED
+from sidestep.trainer.dataset_loader import TrainingData, load_training_data
+from sidestep.trainer.device_plan import DeviceFacts, plan_device
+from sidestep.trainer.model_loader import load_base_model, load_tokenizer
 from tests.unit.trainer.conftest import ROWS, write_rows
-from trainer.adapter_setup import adapter_config
-from trainer.arguments import training_arguments
-from trainer.config import TrainingConfig
-from trainer.data.tokens import IGNORED
-from trainer.dataset_loader import TrainingData, load_training_data
-from trainer.device_plan import DeviceFacts, plan_device
-from trainer.model_loader import load_base_model, load_tokenizer
 
 USER = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ConfigError, DatasetError
+from sidestep.shared.errors import ConfigError, DatasetError
+from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.config_reading import from_host, read_config
+from sidestep.trainer.dataset_loader import TrainingData, load_training_data
+from sidestep.trainer.model_loader import load_tokenizer
 from tests.unit.trainer.conftest import write_rows
-from trainer.config import TrainingConfig, with_overrides
-from trainer.config_reading import from_host, read_config
-from trainer.dataset_loader import TrainingData, load_training_data
-from trainer.model_loader import load_tokenizer
 
 
 def sft(task: str, number: int, output: Any = None) -> dict[str, Any]:

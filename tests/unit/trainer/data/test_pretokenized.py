@@ -10,15 +10,15 @@ from typing import Any
 import datasets
 import pytest
 
-import trainer.dataset_loader as dataset_loader
-from shared.errors import DatasetError
+import sidestep.trainer.dataset_loader as dataset_loader
+from sidestep.shared.errors import DatasetError
+from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.data.preparation import Preparation
+from sidestep.trainer.data.tokens import IGNORED
+from sidestep.trainer.dataset_loader import TrainingData, load_training_data
+from sidestep.trainer.model_loader import load_tokenizer
 from tests.fakes.tiny_model import build_tiny_model
 from tests.unit.trainer.conftest import ROWS, write_rows
-from trainer.config import TrainingConfig, with_overrides
-from trainer.data.preparation import Preparation
-from trainer.data.tokens import IGNORED
-from trainer.dataset_loader import TrainingData, load_training_data
-from trainer.model_loader import load_tokenizer
 
 
 def load(config: TrainingConfig, **changes: Any) -> TrainingData:

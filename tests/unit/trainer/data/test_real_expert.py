@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config_reading import read_config
-from trainer.data.options import row_shape
-from trainer.data.rows import to_example
-from trainer.data.sources import open_source
+from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.data.options import row_shape
+from sidestep.trainer.data.rows import to_example
+from sidestep.trainer.data.sources import open_source
 
 EXPERT = Path(__file__).resolve().parents[4].parent / "shared" / "experts" / "elastic"
 

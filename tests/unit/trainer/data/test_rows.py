@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sidestep.trainer.data.chat import NoConversation, parse_conversation
+from sidestep.trainer.data.options import RowShape
+from sidestep.trainer.data.rows import MAX_CHARACTERS, Example, UnusableRow, to_example
 from tests.unit.trainer.conftest import ROWS
-from trainer.data.chat import NoConversation, parse_conversation
-from trainer.data.options import RowShape
-from trainer.data.rows import MAX_CHARACTERS, Example, UnusableRow, to_example
 
 SFT, DPO = RowShape(), RowShape(method="dpo")
 USER = {"role": "user", "content": "q"}

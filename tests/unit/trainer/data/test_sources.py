@@ -9,9 +9,9 @@ from typing import Any
 import datasets
 import pytest
 
-from shared.errors import DatasetError
-from trainer.data.rows import UnusableRow
-from trainer.data.sources import Hub, open_source
+from sidestep.shared.errors import DatasetError
+from sidestep.trainer.data.rows import UnusableRow
+from sidestep.trainer.data.sources import Hub, open_source
 
 ROWS = [{"instruction": "q1", "output": "a1"}, {"instruction": "q2", "output": "007"}]
 

@@ -12,16 +12,16 @@ import datasets
 import pytest
 from trl import SFTTrainer
 
-import trainer.data.file_formats as file_formats
-from shared.errors import ConfigError, DatasetError
-from shared.layout import ModelFolder
+import sidestep.trainer.data.file_formats as file_formats
+from sidestep.shared.errors import ConfigError, DatasetError
+from sidestep.shared.layout import ModelFolder
+from sidestep.trainer.adapter_setup import adapter_config
+from sidestep.trainer.arguments import training_arguments
+from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.dataset_loader import TrainingData, load_training_data
+from sidestep.trainer.device_plan import DeviceFacts, plan_device
+from sidestep.trainer.model_loader import load_base_model, load_tokenizer
 from tests.unit.trainer.conftest import ROWS, write_rows
-from trainer.adapter_setup import adapter_config
-from trainer.arguments import training_arguments
-from trainer.config import TrainingConfig, with_overrides
-from trainer.dataset_loader import TrainingData, load_training_data
-from trainer.device_plan import DeviceFacts, plan_device
-from trainer.model_loader import load_base_model, load_tokenizer
 
 
 @pytest.fixture

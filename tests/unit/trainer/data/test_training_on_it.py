@@ -10,9 +10,9 @@ from typing import Any
 import datasets
 import pytest
 
+from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.trainer import train
 from tests.unit.trainer.conftest import ROWS, write_rows
-from trainer.config import TrainingConfig, with_overrides
-from trainer.trainer import train
 
 
 def loss_of(config: TrainingConfig, folder: Path, **changes: Any) -> tuple[int, float]:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import sidestep.trainer.trainer as training
-from sidestep.shared.layout import ExpertFolder
+from sidestep.shared.protocol.layout import ExpertFolder
 from sidestep.trainer.config import with_overrides
 from sidestep.trainer.config_reading import read_config
 

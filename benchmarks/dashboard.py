@@ -21,8 +21,9 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from sidestep.evaluator.reporting.dashboard.build import write_dashboard
-from sidestep.evaluator.reporting.report import (
+from sidestep.evaluator.cases.result import CaseStatus, Identity
+from sidestep.evaluator.presenting.dashboard.build import write_dashboard
+from sidestep.evaluator.results.report import (
     CaseEntry,
     CheckEntry,
     ComparisonEntry,
@@ -33,9 +34,8 @@ from sidestep.evaluator.reporting.report import (
     count_by_category,
     count_results,
 )
-from sidestep.evaluator.reporting.store import StoredReport
-from sidestep.evaluator.results import CaseStatus, Identity
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.results.store import StoredReport
+from sidestep.shared.protocol.layout import ReportsFolder
 
 WORDS = [
     "".join(random.Random(number).choices("abcdefghijklmnopqrstuvwxyz_", k=2 + number % 9)) for number in range(4000)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.workload import prepared
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.replay import Replay
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.settings import EngineSettings
 
 LAYOUTS = ("one by one", "7", "32", "64", "shuffled")
 

@@ -16,8 +16,9 @@ import torch
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, prepared
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.cpu_dtype import cpu_dtype
 
 SIDE = 2048

@@ -31,8 +31,9 @@ from benchmarks import step_time
 from benchmarks.floor import product_rate, read_rate
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import BENCH, MODULES, Workload, prepared
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.settings import EngineSettings
 
 BILLION: dict[str, int] = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 18}
 TINY: dict[str, int] = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}

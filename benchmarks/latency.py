@@ -21,11 +21,11 @@ import psutil
 
 from benchmarks.results import Results, spread, table
 from benchmarks.workload import ROOT, Workload, prepared
-from sidestep.evaluator.engine.protocol import EngineSettings
 from sidestep.evaluator.engine.transformers_engine import create
-from sidestep.shared.layout import MARKER_NAME, ModelFolder
-from sidestep.shared.marker import Marker
-from sidestep.shared.outbox import stage
+from sidestep.evaluator.settings import EngineSettings
+from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.protocol.marker import Marker
+from sidestep.shared.protocol.outbox import stage
 
 
 def watch_and_publish(workload: Workload, count: int) -> tuple[list[dict[str, float]], dict[str, float]]:

@@ -21,7 +21,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from sidestep.shared.cpu_dtype import cpu_dtype
-from sidestep.trainer.publisher import PublishCheckpoint
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 
 
 class _TimedPublisher(PublishCheckpoint):

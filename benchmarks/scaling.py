@@ -24,11 +24,12 @@ from pathlib import Path
 
 from benchmarks.results import Results, median, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings
+from sidestep.evaluator.cases.exchange import Answer, Decoding
 from sidestep.evaluator.engine.transformers_engine import create
-from sidestep.shared.checkpoint import describe_files
-from sidestep.shared.layout import MARKER_NAME
-from sidestep.shared.marker import Marker
+from sidestep.evaluator.settings import EngineSettings
+from sidestep.shared.protocol.checkpoint import describe_files
+from sidestep.shared.protocol.layout import MARKER_NAME
+from sidestep.shared.protocol.marker import Marker
 
 
 def cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]:

@@ -9,7 +9,7 @@ between decode steps, so as to use 1.5 % of one processor (more here: the time f
 ``unlimited`` never rests, at the lowest weight of a session of its own. Before these the worker evaluates under its
 governor for a while, as it does by default. Workers load their base model before training starts: beside a training
 that fills the processor that takes minutes, and belongs to neither. Step times are those that the training leaves
-(shared.pace).
+(shared.protocol.pace).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ import psutil
 
 from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
-from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
+from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.evaluator.settings import DEFAULT_ENGINE, EngineSettings
+from sidestep.evaluator.sharing.slowdown import Step, caused, estimate
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
-from sidestep.evaluator.working.settings import DEFAULT_ENGINE
-from sidestep.evaluator.working.slowdown import Step, caused, estimate
 from sidestep.evaluator.working.worker_process import WorkerProcess
-from sidestep.shared.checkpoint import describe_files
-from sidestep.shared.layout import ModelFolder
-from sidestep.shared.pace import read_pace
-from sidestep.shared.processes import own_group
+from sidestep.shared.launch.processes import own_group
+from sidestep.shared.protocol.checkpoint import describe_files
+from sidestep.shared.protocol.layout import ModelFolder
+from sidestep.shared.protocol.pace import read_pace
 
 Window = tuple[str, float, float]  # what the worker did, from, to
 

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sidestep.evaluator.reporting import statistics
-from sidestep.evaluator.reporting.evidence import Family, Word
-from sidestep.evaluator.reporting.verdict import Noise, Pair, judge_flips
+from sidestep.evaluator import statistics
+from sidestep.evaluator.comparing.verdict import Noise, Pair, judge_flips
+from sidestep.evaluator.results.evidence import Family, Word
 
 Row = list[bool]  # one checkpoint: which cases passed
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidestep.evaluator.engine.protocol import Request
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("SIDESTEP_CACHE", ROOT / ".cache"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidestep.evaluator.cli import main
+from sidestep.evaluator.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from sidestep.shared.durable import read_bounded
 from sidestep.shared.errors import SidestepError
+from sidestep.shared.files import read_bounded
 
 
 def read_json(path: Path, limit: int, error_class: type[SidestepError]) -> Any:

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sidestep.shared.errors import SidestepError
-    from sidestep.shared.outbox import OutboxLimits
+    from sidestep.shared.protocol.outbox import OutboxLimits
     from sidestep.trainer.advice import FollowAdvice
-    from sidestep.trainer.evaluator_process import LaunchOptions
-    from sidestep.trainer.publisher import PublishCheckpoint, RunDescription
+    from sidestep.trainer.publishing.launch import LaunchOptions
+    from sidestep.trainer.publishing.publisher import PublishCheckpoint, RunDescription
 
 __all__ = ["FollowAdvice", "LaunchOptions", "OutboxLimits", "PublishCheckpoint", "RunDescription", "SidestepError"]
 
 _HOMES = {
     "FollowAdvice": "sidestep.trainer.advice",
-    "LaunchOptions": "sidestep.trainer.evaluator_process",
-    "OutboxLimits": "sidestep.shared.outbox",
-    "PublishCheckpoint": "sidestep.trainer.publisher",
-    "RunDescription": "sidestep.trainer.publisher",
+    "LaunchOptions": "sidestep.trainer.publishing.launch",
+    "OutboxLimits": "sidestep.shared.protocol.outbox",
+    "PublishCheckpoint": "sidestep.trainer.publishing.publisher",
+    "RunDescription": "sidestep.trainer.publishing.publisher",
     "SidestepError": "sidestep.shared.errors",
 }
 

@@ -17,11 +17,11 @@ import orjson
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sidestep.shared.durable import read_bounded
-from sidestep.shared.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder
+from sidestep.shared.files import read_bounded
 from sidestep.shared.logs import get_logger
-from sidestep.shared.marker import InvalidMarker, Marker, parse_marker
-from sidestep.shared.place import reports_of
+from sidestep.shared.protocol.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder
+from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
+from sidestep.shared.protocol.place import reports_of
 
 log = get_logger("trainer")
 

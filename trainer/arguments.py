@@ -10,8 +10,8 @@ from transformers import Trainer, TrainingArguments, get_scheduler
 from trl import DPOConfig, SFTConfig
 
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ModelFolder
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.config import TrainingConfig
 from sidestep.trainer.device_plan import DevicePlan
 

@@ -13,7 +13,7 @@ import typer
 from sidestep.shared.commands import run_app
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.logs import configure_logging
-from sidestep.shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -17,9 +17,15 @@ import orjson
 
 from sidestep.shared.errors import ConfigError, ManifestError
 from sidestep.shared.json_input import read_json_object
-from sidestep.shared.layout import ExpertFolder
 from sidestep.shared.logs import get_logger
-from sidestep.shared.manifest import MAX_MANIFEST_BYTES, Manifest, expert_manifest, read_manifest, without_comments
+from sidestep.shared.protocol.layout import ExpertFolder
+from sidestep.shared.protocol.manifest import (
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    expert_manifest,
+    read_manifest,
+    without_comments,
+)
 from sidestep.trainer.config import FIELD_NAMES, SoftPrompt, TrainingConfig, build_config
 from sidestep.trainer.data.places import resolve_data_paths
 

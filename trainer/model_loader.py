@@ -19,8 +19,8 @@ from transformers import (
 
 from sidestep.shared.chat_templates import template_named
 from sidestep.shared.errors import BaseModelError, ConfigError
-from sidestep.shared.layout import last_path_part
-from sidestep.shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.protocol.layout import last_path_part
+from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE
 from sidestep.shared.quantized_weights import keep_exact
 from sidestep.trainer.config import TrainingConfig
 from sidestep.trainer.device_plan import DevicePlan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidestep.shared.checkpoint import IncompleteCheckpoint, check_complete
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ModelFolder, checkpoint_step
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_complete
+from sidestep.shared.protocol.layout import ModelFolder, checkpoint_step
 
 log = get_logger("trainer")
 

@@ -14,9 +14,9 @@ import safetensors.torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-from sidestep.shared.durable import replace_file
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.files import replace_file
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import soft_prompt_config
 from sidestep.trainer.arguments import training_arguments
 from sidestep.trainer.config import SoftPrompt, TrainingConfig

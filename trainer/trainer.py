@@ -15,8 +15,8 @@ from peft import prepare_model_for_kbit_training
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from sidestep.shared.errors import SidestepError
-from sidestep.shared.layout import ModelFolder, WeightsFolder
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ModelFolder, WeightsFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.advice import FollowAdvice
 from sidestep.trainer.arguments import checkpointing, training_arguments
@@ -31,7 +31,7 @@ from sidestep.trainer.model_loader import (
     locate_base_model,
 )
 from sidestep.trainer.objectives import Subject, build_trainer
-from sidestep.trainer.publisher import PublishCheckpoint, RunDescription
+from sidestep.trainer.publishing.publisher import PublishCheckpoint, RunDescription
 from sidestep.trainer.resume import resume_from
 from sidestep.trainer.soft_prompts import adapted_model, save_soft_prompt, train_soft_prompts
 from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter

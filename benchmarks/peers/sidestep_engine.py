@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.speaking import serve
-from sidestep.evaluator.engine.protocol import Decoding, EngineSettings, Request
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 
 
 def start(job: dict[str, Any]) -> Any:

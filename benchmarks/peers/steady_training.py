@@ -14,9 +14,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from benchmarks.workload import MODULES
-from sidestep.evaluator.working.process_priority import die_with_parent
+from sidestep.evaluator.sharing.process_priority import die_with_parent
 from sidestep.shared.cpu_dtype import cpu_dtype
-from sidestep.trainer.publisher import PublishCheckpoint
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from sidestep.evaluator.engine import plain_lora
 from sidestep.evaluator.engine.device_memory import is_device_failure
-from sidestep.shared.checkpoint import InvalidSafetensors, check_safetensors
-from sidestep.shared.durable import read_bounded
 from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.shared.files import read_bounded
+from sidestep.shared.protocol.checkpoint import InvalidSafetensors, check_safetensors
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_VIRTUAL_TOKENS = 4096

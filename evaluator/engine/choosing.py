@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as functional
 
-from sidestep.evaluator.engine.protocol import Decoding
+from sidestep.evaluator.cases.exchange import Decoding
 
 _BLOCKS = (1024, 512, 256, 128)  # words; the first that divides the vocabulary, else it is padded
 _ROWS = 64  # rows of logits turned to float32 at a time

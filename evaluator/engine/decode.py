@@ -13,12 +13,13 @@ from typing import Protocol
 
 import torch
 
+from sidestep.evaluator.cases.exchange import Answer, Decoding
 from sidestep.evaluator.engine.choosing import drawn, log_probabilities, lowest_of_the_largest, seed_of
 from sidestep.evaluator.engine.key_values import KeyValues, Prefix
 from sidestep.evaluator.engine.layout import Work
 from sidestep.evaluator.engine.plan import Prompt
 from sidestep.evaluator.engine.prefixes import SharedPrefix, shared_prefixes
-from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
+from sidestep.evaluator.engine.protocol import BetweenSteps, OnAnswer
 from sidestep.evaluator.engine.replay import Kind, Replay, Source
 
 PROMPT_TOO_LONG = "prompt_too_long"

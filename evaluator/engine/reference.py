@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
+from sidestep.evaluator.cases.exchange import Answer, Decoding
 from sidestep.evaluator.engine import ragged
 from sidestep.evaluator.engine.choosing import log_probabilities, seed_of
 from sidestep.evaluator.engine.decode import Language, first_stop
 from sidestep.evaluator.engine.plan import Prompt
-from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, OnAnswer
+from sidestep.evaluator.engine.protocol import BetweenSteps, OnAnswer
 
 
 class _Hook(StoppingCriteria):

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sidestep.evaluator.cases.exchange import Answer, Decoding
 from sidestep.evaluator.engine.plan import Prompt
-from sidestep.evaluator.engine.protocol import Answer, Decoding, OnAnswer
+from sidestep.evaluator.engine.protocol import OnAnswer
 
 
 def gathering(prompts: Sequence[Prompt], decoding: Decoding, on_answer: OnAnswer) -> tuple[list[Prompt], OnAnswer]:

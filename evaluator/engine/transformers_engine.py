@@ -13,29 +13,23 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import device_memory, fused, quantization, ragged
 from sidestep.evaluator.engine.adapters import ResidentModel
 from sidestep.evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
 from sidestep.evaluator.engine.determinism import probe_row_group
 from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
-from sidestep.evaluator.engine.protocol import (
-    Answer,
-    BetweenSteps,
-    Decoding,
-    EngineInfo,
-    EngineSettings,
-    OnAnswer,
-    Request,
-)
+from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.replay import Replay
 from sidestep.evaluator.engine.samples import gathering
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.chat_templates import template_named
-from sidestep.shared.checkpoint import describe_file, files_that_matter
 from sidestep.shared.cpu_dtype import cpu_dtype
 from sidestep.shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
 from sidestep.shared.logs import get_logger
-from sidestep.shared.manifest import BASE_MODEL_VARIABLE
+from sidestep.shared.protocol.checkpoint import describe_file, files_that_matter
+from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE
 from sidestep.shared.quantized_weights import keep_exact
 
 log = get_logger("evaluator.engine")

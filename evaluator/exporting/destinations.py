@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from sidestep.evaluator.exporting.points import Point, Run
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 
 NONE, ALL = "none", "all"
 

@@ -15,9 +15,9 @@ from types import TracebackType
 import orjson
 
 from sidestep.evaluator.working.committing import Committed
-from sidestep.evaluator.working.presence import Presence
-from sidestep.shared.layout import ReportsFolder
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import Presence
 
 FINISH_SECONDS = 60.0
 MAX_STARTS = 3

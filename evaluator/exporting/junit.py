@@ -12,11 +12,11 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
-from sidestep.evaluator.reporting.markdown import visible
-from sidestep.evaluator.reporting.report import CaseEntry, Report
-from sidestep.evaluator.results import CaseStatus
-from sidestep.shared.durable import replace_file
+from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.presenting.markdown import visible
+from sidestep.evaluator.results.report import CaseEntry, Report
 from sidestep.shared.errors import ReportsFolderError
+from sidestep.shared.files import replace_file
 
 _SKIPPED = {
     CaseStatus.UNSCORED: "unscored: nothing in this case can be decided",

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from sidestep.evaluator.exporting.points import Point
-from sidestep.shared.durable import read_bounded, replace_file, to_json
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.files import read_bounded, replace_file, to_json
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ReportsFolder
 
 MAX_LEDGER_BYTES = 256 << 20
 

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sidestep.evaluator.exporting.points import Point, Run, broken_markdown
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 
 TAG = "sidestep.run"
 

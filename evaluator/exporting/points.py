@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sidestep.evaluator.reporting.markdown import inline
-from sidestep.evaluator.reporting.report import CaseEntry, Report
-from sidestep.evaluator.reporting.store import StoredReport
-from sidestep.evaluator.suite.case import DEFAULT_CATEGORY
+from sidestep.evaluator.cases.case import DEFAULT_CATEGORY
+from sidestep.evaluator.presenting.markdown import inline
+from sidestep.evaluator.results.report import CaseEntry, Report
+from sidestep.evaluator.results.store import StoredReport
 
 PREFIX = "sidestep/"
 FLIPS = (f"{PREFIX}newly_broken", f"{PREFIX}newly_fixed")

@@ -20,9 +20,9 @@ import orjson
 
 from sidestep.evaluator.exporting.destinations import chosen_destinations
 from sidestep.evaluator.exporting.sending import Sender
-from sidestep.evaluator.working.process_priority import die_with_parent
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.sharing.process_priority import die_with_parent
 from sidestep.shared.logs import configure_logging
+from sidestep.shared.protocol.layout import ReportsFolder
 
 RETRY_SECONDS = 30.0  # what could not be sent is tried again this often
 

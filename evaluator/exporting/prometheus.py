@@ -18,10 +18,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sidestep.evaluator.results import Outcome
+from sidestep.evaluator.cases.result import Outcome
 from sidestep.evaluator.working.committing import Committed
-from sidestep.evaluator.working.presence import FRESH_SECONDS, Presence
 from sidestep.shared.errors import ConfigError
+from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
 
 _STATES = ("starting", "waiting", "evaluating")
 

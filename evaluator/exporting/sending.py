@@ -14,9 +14,9 @@ from sidestep.evaluator.exporting.destinations import Destination, open_destinat
 from sidestep.evaluator.exporting.ledger import Ledger
 from sidestep.evaluator.exporting.points import runs_of, unfinished
 from sidestep.evaluator.exporting.webhook import Refused, Webhook
-from sidestep.evaluator.reporting.store import StoredReport, read_reports
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.results.store import StoredReport, read_reports
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ReportsFolder
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 10.0

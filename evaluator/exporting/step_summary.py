@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sidestep.evaluator.reporting.markdown import inline
-from sidestep.evaluator.reporting.report import Report
-from sidestep.evaluator.results import CaseStatus
+from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.presenting.markdown import inline
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.logs import get_logger
 
 VARIABLE = "GITHUB_STEP_SUMMARY"

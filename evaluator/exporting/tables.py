@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sidestep.evaluator.reporting.store import StoredReport
-from sidestep.shared.durable import replace_file
+from sidestep.evaluator.results.store import StoredReport
 from sidestep.shared.errors import ConfigError, ReportsFolderError
+from sidestep.shared.files import replace_file
 
 SCHEMA = pa.schema(
     [

@@ -21,7 +21,7 @@ from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from sidestep.evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 
 FOLDER_VARIABLE = "TENSORBOARD_LOGGING_DIR"  # the Trainer's
 

@@ -15,7 +15,7 @@ from typing import Any
 import trackio
 
 from sidestep.evaluator.exporting.points import PREFIX, Point, Run, broken_markdown
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 
 
 class TrackioRuns:

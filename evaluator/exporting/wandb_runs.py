@@ -13,7 +13,7 @@ from typing import Any
 import wandb
 
 from sidestep.evaluator.exporting.points import PREFIX, SHOWN_OUTPUT, Point, Run
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 
 STEP = f"{PREFIX}step"
 

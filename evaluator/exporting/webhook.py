@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 
 from sidestep.evaluator.exporting.points import timestamp_of
-from sidestep.evaluator.reporting.report import Report
-from sidestep.shared.durable import to_json
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.errors import ConfigError
+from sidestep.shared.files import to_json
 
 TOKEN_VARIABLE = "SIDESTEP_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 TIMEOUT_SECONDS = 10.0

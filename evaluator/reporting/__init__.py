@@ -1,1 +1,1 @@
-"""What is written about an evaluation, and how evaluations are compared. Imports no torch."""
+"""From finished evaluations to what is in the reports folder: committed reports, and the files derived from them."""

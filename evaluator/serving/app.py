@@ -19,13 +19,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidestep.evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder, read_segment
-from sidestep.evaluator.reporting.dashboard.page import content_security_policy, page
-from sidestep.evaluator.reporting.dashboard.segments import packed
-from sidestep.evaluator.reporting.suites import read_suite
+from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder, read_segment
+from sidestep.evaluator.presenting.dashboard.page import content_security_policy, page
+from sidestep.evaluator.presenting.dashboard.segments import packed
+from sidestep.evaluator.results.suites import read_suite
 from sidestep.evaluator.serving.changes import Changes
-from sidestep.shared.durable import read_bounded
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.files import read_bounded
+from sidestep.shared.protocol.layout import ReportsFolder
 
 MAX_VIEW_BYTES = 1 << 30
 LOOPBACK = ("localhost", "127.0.0.1")

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from sidestep.evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
-from sidestep.shared.durable import to_json_line
-from sidestep.shared.layout import ReportsFolder
-from sidestep.shared.presence import evaluators_present
+from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder
+from sidestep.shared.files import to_json_line
+from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import evaluators_present
 
 LOOK_SECONDS = 1.0
 

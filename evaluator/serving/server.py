@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from sidestep.evaluator.reporting.dashboard.cache import VIEW_NAME, cache_folder
-from sidestep.evaluator.reporting.store import rebuild_views
+from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder
+from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.serving.app import create_app
 from sidestep.evaluator.serving.changes import Changes
 from sidestep.shared.errors import ConfigError, ReportsFolderError
-from sidestep.shared.layout import ReportsFolder
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ReportsFolder
 
 log = get_logger("evaluator.serve")
 
@@ -60,7 +60,7 @@ def prepare(reports: ReportsFolder) -> None:
     """Bring the view up to date once. A folder that cannot be written will do when an evaluator has left a view."""
     try:
         reports.root.mkdir(parents=True, exist_ok=True)
-        rebuild_views(reports)
+        refresh_derived_files(reports)
     except OSError as error:
         if not (cache_folder(reports) / VIEW_NAME).is_file():
             raise ReportsFolderError(

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sidestep.evaluator.suite.formats.promptfoo import is_promptfoo
+from sidestep.evaluator.suite.formats.reading import read_document, read_rows
 from sidestep.evaluator.suite.loading import CaseDocument, case_of, check_problem
 from sidestep.evaluator.suite.places import Key, line_finder
-from sidestep.evaluator.suite.promptfoo import is_promptfoo
-from sidestep.evaluator.suite.reading import read_document, read_rows
 from sidestep.shared.errors import SuiteError
 
 

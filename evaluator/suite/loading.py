@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sidestep.evaluator.suite.case import DEFAULT_CATEGORY, Case, Check, Message, Suite
-from sidestep.evaluator.suite.reading import read_rows
+from sidestep.evaluator.cases.case import DEFAULT_CATEGORY, LLM_JUDGE, Case, Check, Message, Suite
+from sidestep.evaluator.suite.formats.reading import read_rows
 from sidestep.evaluator.suite.scorers import SCORERS, installed, judge
 from sidestep.shared.errors import SuiteError
 
@@ -155,7 +155,7 @@ def _native_check(check: dict[str, Any], where: str) -> Check:
     parameters = {key: value for key, value in check.items() if key != "scorer" and not key.startswith("_")}
     if name == installed.NAME and isinstance(parameters.get("name"), str):
         parameters["installed"] = installed.installed_as(parameters["name"])
-    if name == judge.NAME:
+    if name == LLM_JUDGE:
         parameters["judged_by"] = _judge_for(where)
     return Check(name, parameters)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sidestep.evaluator.engine.protocol import Answer
-from sidestep.evaluator.results import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
-from sidestep.evaluator.suite.case import Case, Check
+from sidestep.evaluator.cases.case import Case, Check
+from sidestep.evaluator.cases.exchange import Answer
+from sidestep.evaluator.cases.result import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
 from sidestep.evaluator.suite.scorers import SCORERS, Context
 from sidestep.evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
 from sidestep.evaluator.suite.scorers.text import keywords_found

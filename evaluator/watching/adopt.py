@@ -3,7 +3,7 @@
 A training that cannot be changed writes no markers. Its checkpoint is adopted when all of this holds:
 
 - trainer_state.json, which a Trainer writes last, parses and names the folder's step;
-- every safetensors file is as long as its header says, and every shard is there (shared.checkpoint);
+- every safetensors file is as long as its header says, and every shard is there (shared.protocol.checkpoint);
 - no file has changed between two looks that are at least ``settle_seconds`` apart;
 - where a folder is written over, trainer_state.json has been written anew as well.
 
@@ -22,19 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestep.evaluator.watching.scan import Candidate, candidate_of, checkpoint_steps
-from sidestep.shared.checkpoint import (
+from sidestep.shared.errors import PublishError
+from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.checkpoint import (
     IncompleteCheckpoint,
     check_finished,
     describe_files,
     is_weights,
     read_trainer_state,
 )
-from sidestep.shared.errors import PublishError
-from sidestep.shared.layout import ModelFolder, checkpoint_name
-from sidestep.shared.logs import get_logger
-from sidestep.shared.marker import FileEntry, Marker
-from sidestep.shared.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
-from sidestep.shared.place import Place
+from sidestep.shared.protocol.layout import ModelFolder, checkpoint_name
+from sidestep.shared.protocol.marker import FileEntry, Marker
+from sidestep.shared.protocol.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
+from sidestep.shared.protocol.place import Place
 
 log = get_logger("evaluator")
 

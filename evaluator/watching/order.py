@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 
+from sidestep.evaluator.settings import Order
 from sidestep.evaluator.watching.scan import Candidate
-
-
-class Order(StrEnum):
-    """Newest first says something about now while training runs; what it leaves behind is taken when idle.
-
-    Oldest first suits old checkpoints: each finds its predecessor already evaluated.
-    """
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
 
 
 def ordered(work: Iterable[Candidate], order: Order) -> list[Candidate]:

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sidestep.shared.durable import NotARegularFile, TooLarge, read_bounded
-from sidestep.shared.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder, checkpoint_name, checkpoint_step
-from sidestep.shared.marker import InvalidMarker, Marker, parse_marker
-from sidestep.shared.outbox import held_entries, tombstones
-from sidestep.shared.place import Place
+from sidestep.shared.files import NotARegularFile, TooLarge, read_bounded
+from sidestep.shared.protocol.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder, checkpoint_name, checkpoint_step
+from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
+from sidestep.shared.protocol.outbox import held_entries, tombstones
+from sidestep.shared.protocol.place import Place
 
 
 @dataclass(frozen=True)

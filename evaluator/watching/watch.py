@@ -18,7 +18,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from sidestep.shared.logs import get_logger
-from sidestep.shared.place import Place
+from sidestep.shared.protocol.place import Place
 
 log = get_logger("evaluator.watch")
 

@@ -19,9 +19,9 @@ from types import TracebackType
 
 from pydantic import TypeAdapter, ValidationError
 
-from sidestep.evaluator.results import CaseResult, Identity
-from sidestep.shared.durable import replace_file, to_json, to_json_line
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.cases.result import CaseResult, Identity
+from sidestep.shared.files import replace_file, to_json, to_json_line
+from sidestep.shared.protocol.layout import ReportsFolder
 
 MAX_ATTEMPTS = 3
 

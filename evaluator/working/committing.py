@@ -1,4 +1,4 @@
-"""From an ending to a committed report, and what follows from it: views, the outbox, one line for people."""
+"""From an ending to a committed report, and what follows from it: derived files, the outbox, one line for people."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.result import CaseResult, Outcome, Sharing
+from sidestep.evaluator.comparing.agreement import judge_entry
+from sidestep.evaluator.comparing.pass_at_k import pass_at_k
 from sidestep.evaluator.engine.protocol import EngineInfo
-from sidestep.evaluator.reporting import report as schema
-from sidestep.evaluator.reporting.agreement import judge_entry
-from sidestep.evaluator.reporting.files import read_report
-from sidestep.evaluator.reporting.pass_at_k import pass_at_k
-from sidestep.evaluator.reporting.store import StoredReport, commit
-from sidestep.evaluator.reporting.suites import keep_suite
-from sidestep.evaluator.results import CaseResult, Outcome, Sharing
-from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.reporting.commit import commit_report
+from sidestep.evaluator.reporting.refreshing import DerivedFiles
+from sidestep.evaluator.results import report as schema
+from sidestep.evaluator.results.suites import keep_suite
+from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import case_hash
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.working.evaluation import Ending
-from sidestep.evaluator.working.settings import EvaluatorSettings
-from sidestep.evaluator.working.views import Views
-from sidestep.shared import outbox
-from sidestep.shared.layout import OUTBOX_NAME
 from sidestep.shared.logs import get_logger
-from sidestep.shared.marker import Marker
+from sidestep.shared.protocol import outbox
+from sidestep.shared.protocol.layout import OUTBOX_NAME
+from sidestep.shared.protocol.marker import Marker
 
 log = get_logger("evaluator")
 
@@ -40,21 +39,21 @@ class Committed:
 
 
 def commit_ending(
-    settings: EvaluatorSettings, ending: Ending, views: Views, *, others_wait: bool = False
+    settings: EvaluatorSettings, ending: Ending, derived_files: DerivedFiles, *, others_wait: bool = False
 ) -> Committed | None:
     """Commit the report of an ending; None when another evaluator was first. Raises OSError when that is impossible."""
     reports = settings.place.reports
     report = build_report(settings, ending)
-    if not commit(reports, report, forced=ending.task.forced, current_version=settings.current_version()):
+    written = commit_report(reports, report, forced=ending.task.forced, current_version=settings.current_version())
+    if written is None:
         log.info("%s: another evaluator was first", report.checkpoint)
         return None
     if ending.suite:
         keep_suite(reports, ending.suite)
-    stored = views.refresh(others_wait=others_wait)
+    derived_files.refresh(others_wait=others_wait)
     release_held(settings, ending.task.candidate)
-    final = _committed(settings, report) if stored is None else _find(stored, report)
-    _tell(final)
-    return Committed(final.checkpoint, final.step, final.outcome, final.comparison.new_failures, final)
+    _announce(written)
+    return Committed(written.checkpoint, written.step, written.outcome, written.comparison.new_failures, written)
 
 
 def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
@@ -146,23 +145,7 @@ def _training(marker: Marker | None) -> schema.TrainingEntry:
     )
 
 
-def _committed(settings: EvaluatorSettings, report: schema.Report) -> schema.Report:
-    """The report as it was committed, with its comparisons; itself when it was replaced in the meantime."""
-    reports = settings.place.reports
-    try:
-        found = read_report(reports.base if report.step is None else reports.checkpoint(report.step))
-    except (OSError, schema.InvalidReport):
-        return report
-    return found if found.identity == report.identity else report
-
-
-def _find(stored: list[StoredReport], report: schema.Report) -> schema.Report:
-    """The report as it is now that the views are up to date; itself when it was replaced in the meantime."""
-    same = (each.report for each in stored if not each.archived and each.report.identity == report.identity)
-    return next(same, report)
-
-
-def _tell(report: schema.Report) -> None:
+def _announce(report: schema.Report) -> None:
     """One line for people, with fields for machines."""
     counts, change = report.test_results, report.comparison
     fields = {"checkpoint": report.checkpoint, "outcome": report.outcome.value, **counts.model_dump()}

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Outcome, Sharing
 from sidestep.evaluator.engine.protocol import EngineInfo
-from sidestep.evaluator.results import CaseResult, NoiseFloor, Outcome, Sharing
-from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.settings import EvaluatorSettings
+from sidestep.evaluator.watching.planning import Task
 from sidestep.evaluator.working.attempts import MAX_ATTEMPTS, Attempt
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
 from sidestep.evaluator.working.model_worker import ModelWorker
-from sidestep.evaluator.working.planning import Task
-from sidestep.evaluator.working.settings import EvaluatorSettings
 from sidestep.shared.errors import EngineError
 from sidestep.shared.logs import get_logger
 

@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
-from sidestep.evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from sidestep.evaluator.results import CaseResult, NoiseFloor, Sharing
-from sidestep.shared.durable import to_json_line
-from sidestep.shared.marker import FileEntry
+from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.settings import EngineSettings
+from sidestep.shared.files import to_json_line
+from sidestep.shared.protocol.marker import FileEntry
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Assignment:
     suite_sha256: str
     decoding: Decoding
     done: tuple[str, ...] = ()
-    paces: tuple[Path, ...] = ()  # where trainings leave their pace (shared.pace)
+    paces: tuple[Path, ...] = ()  # where trainings leave their pace (shared.protocol.pace)
     deadline_seconds: float | None = None
     kind: Literal["assignment"] = "assignment"
 

@@ -1,4 +1,4 @@
-"""The evaluator's side of shared.presence: keeps this process's own file up to date and removes it at the end."""
+"""The evaluator's side of shared.protocol.presence: keeps this process's own file and removes it at the end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from sidestep.shared.durable import to_json
-from sidestep.shared.layout import ReportsFolder
-from sidestep.shared.presence import FRESH_SECONDS as FRESH_SECONDS
-from sidestep.shared.presence import Presence as Presence
-from sidestep.shared.presence import evaluators_present as evaluators_present
-from sidestep.shared.presence import presence_folder
+from sidestep.shared.files import to_json
+from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import Presence, presence_folder
 
 REFRESH_SECONDS = 5.0
 

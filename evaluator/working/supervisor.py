@@ -10,11 +10,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
-from sidestep.evaluator.reporting.store import list_outcomes, sweep_staging
-from sidestep.evaluator.results import CaseResult, CaseStatus, Identity, Outcome
-from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, Identity, Outcome
+from sidestep.evaluator.reporting.refreshing import DerivedFiles
+from sidestep.evaluator.results.store import list_outcomes, sweep_staging
+from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.watching.claim import claimed
+from sidestep.evaluator.watching.planning import NO_SUITE, Conditions, FindTasks, Task, pending_tasks
 from sidestep.evaluator.watching.scan import scan
 from sidestep.evaluator.watching.watch import Wakeup, Watcher, wait_for_any
 from sidestep.evaluator.working.attempts import Attempt
@@ -22,17 +25,13 @@ from sidestep.evaluator.working.committing import Committed, commit_ending
 from sidestep.evaluator.working.evaluation import Evaluation
 from sidestep.evaluator.working.messages import Start
 from sidestep.evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
-from sidestep.evaluator.working.planning import NO_SUITE, Conditions, Task, pending_tasks
-from sidestep.evaluator.working.presence import Presence, PresenceFile, evaluators_present
-from sidestep.evaluator.working.settings import EvaluatorSettings
-from sidestep.evaluator.working.views import Views
+from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.errors import EngineError, ReportsFolderError, SuiteError
-from sidestep.shared.layout import model_folder_name
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import model_folder_name
+from sidestep.shared.protocol.presence import Presence, evaluators_present
 
 log = get_logger("evaluator")
-
-FindTasks = Callable[[Conditions, Collection[str]], list[Task]]
 
 
 class Observer(Protocol):
@@ -102,7 +101,7 @@ class Supervisor:
             in_our_session=settings.in_session_of_training and settings.max_slowdown == 0,
         )
         self._evaluation = Evaluation(settings, self._worker, self._on_progress)
-        self._views = Views(settings)
+        self._derived_files = DerivedFiles(settings)
         self._not_before: dict[str, float] = {}  # failed attempts wait before they are repeated
         self._begun: set[str] = set()
         self._ended: set[str] = set()  # forced tasks that this run has brought to an end
@@ -188,7 +187,7 @@ class Supervisor:
             return []
         self._tell_state(state="starting")
         try:
-            task = conditions.base_task(folder, self._worker.ready())
+            task = conditions.base_task(folder, self._worker.ready().base_fingerprint)
         except EngineError as error:
             log.error("the base model could not be loaded: %s", error)
             self._defer("base")
@@ -246,7 +245,7 @@ class Supervisor:
             if ending is None:
                 self._defer(task.identity.id)
                 return
-            committed = commit_ending(self._settings, ending, self._views, others_wait=bool(others))
+            committed = commit_ending(self._settings, ending, self._derived_files, others_wait=bool(others))
             attempt.forget()
         self._ended.add(task.identity.id)
         if committed:
@@ -258,7 +257,7 @@ class Supervisor:
     def _catch_up(self) -> None:
         """Bring the views up to date; that they cannot be written is no reason to end otherwise than one would."""
         try:
-            self._views.catch_up()
+            self._derived_files.catch_up()
         except OSError as error:
             log.error("the views of %s cannot be written: %s", self._settings.place.reports.root, error)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sidestep.shared.checkpoint import describe_file
-from sidestep.shared.durable import NotARegularFile
 from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
-from sidestep.shared.marker import FileEntry
+from sidestep.shared.files import NotARegularFile
+from sidestep.shared.protocol.checkpoint import describe_file
+from sidestep.shared.protocol.marker import FileEntry
 
 
 def verified_sources(sources: Sequence[Path], files: Sequence[FileEntry]) -> Iterable[Path]:

@@ -20,12 +20,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Engine, EngineSettings, Request
-from sidestep.evaluator.results import CaseResult, NoiseFloor
-from sidestep.evaluator.suite.case import Suite
+from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.exchange import Answer, Request
+from sidestep.evaluator.cases.result import CaseResult, NoiseFloor
+from sidestep.evaluator.engine.protocol import BetweenSteps, Engine
+from sidestep.evaluator.settings import EngineSettings
+from sidestep.evaluator.sharing.governor import Governor, policy_for
+from sidestep.evaluator.sharing.process_priority import ProcessorShare, die_with_parent
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scoring import score_answer
-from sidestep.evaluator.working.governor import Governor, policy_for
 from sidestep.evaluator.working.messages import (
     Assignment,
     CaseDone,
@@ -38,7 +41,6 @@ from sidestep.evaluator.working.messages import (
     decode_command,
     encode,
 )
-from sidestep.evaluator.working.process_priority import ProcessorShare, die_with_parent
 from sidestep.evaluator.working.verify import verified_sources
 from sidestep.shared.errors import (
     BaseModelError,

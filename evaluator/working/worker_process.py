@@ -12,8 +12,8 @@ from typing import IO, cast
 from pydantic import ValidationError
 
 from sidestep.evaluator.working.messages import Command, Event, decode_event, encode
+from sidestep.shared.launch.processes import OWN_SESSION, own_group
 from sidestep.shared.logs import get_logger
-from sidestep.shared.processes import OWN_SESSION, own_group
 
 log = get_logger("evaluator.worker")
 

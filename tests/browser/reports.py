@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidestep.evaluator.reporting.report import (
+from sidestep.evaluator.cases.case import Case, Message, Suite
+from sidestep.evaluator.cases.result import CaseStatus, Identity
+from sidestep.evaluator.reporting.commit import commit_report
+from sidestep.evaluator.reporting.derived_files import refresh_derived_files
+from sidestep.evaluator.results.report import (
     CaseEntry,
     CheckEntry,
     EnvironmentEntry,
@@ -19,11 +23,8 @@ from sidestep.evaluator.reporting.report import (
     count_by_category,
     count_results,
 )
-from sidestep.evaluator.reporting.store import commit, rebuild_views
-from sidestep.evaluator.reporting.suites import keep_suite
-from sidestep.evaluator.results import CaseStatus, Identity
-from sidestep.evaluator.suite.case import Case, Message, Suite
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.results.suites import keep_suite
+from sidestep.shared.protocol.layout import ReportsFolder
 
 P, F, U, E, X = (
     CaseStatus.PASSED, CaseStatus.FAILED, CaseStatus.UNSCORED, CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS,
@@ -56,8 +57,8 @@ def write_reports(root: Path) -> Path:
 
 
 def put(reports: ReportsFolder, report: Report) -> None:
-    assert commit(reports, report, current_version=report.expert_version)
-    rebuild_views(reports)
+    assert commit_report(reports, report, current_version=report.expert_version)
+    refresh_derived_files(reports)
 
 
 def make_report(

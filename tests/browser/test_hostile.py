@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from selenium.common.exceptions import NoAlertPresentException
 
-from sidestep.evaluator.reporting.report import CheckEntry
-from sidestep.shared.layout import ReportsFolder
+from sidestep.evaluator.results.report import CheckEntry
+from sidestep.shared.protocol.layout import ReportsFolder
 from tests.browser.conftest import Page
 from tests.browser.reports import F, P, make_report, put
 

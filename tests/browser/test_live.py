@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidestep.evaluator.working.presence import PresenceFile
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 from tests.browser.conftest import Page
 from tests.browser.reports import F, P, make_report, put
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sidestep.shared.durable import replace_file
-from sidestep.shared.layout import MARKER_NAME, ModelFolder
-from sidestep.shared.marker import FileEntry, Marker
-from sidestep.shared.outbox import stage
+from sidestep.shared.files import replace_file
+from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.protocol.marker import FileEntry, Marker
+from sidestep.shared.protocol.outbox import stage
 
 
 def safetensors_bytes(payload: bytes = b"\0" * 16) -> bytes:

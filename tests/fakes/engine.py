@@ -18,15 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidestep.evaluator.engine.protocol import (
-    Answer,
-    BetweenSteps,
-    Decoding,
-    EngineInfo,
-    EngineSettings,
-    OnAnswer,
-    Request,
-)
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
+from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
 
 SCRIPT_VARIABLE = "SIDESTEP_FAKE_ENGINE"

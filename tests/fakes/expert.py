@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidestep.shared.layout import ModelFolder, ReportsFolder
+from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
 from tests.fakes.checkpoints import publish_checkpoint
 from tests.fakes.engine import SCRIPT_VARIABLE
 

@@ -25,8 +25,8 @@ def arm(point: str, step: int) -> None:
     from transformers import Trainer
     from transformers.trainer_callback import TrainerState
 
-    import sidestep.trainer.publisher as publisher
-    from sidestep.shared import outbox
+    import sidestep.trainer.publishing.publisher as publisher
+    from sidestep.shared.protocol import outbox
 
     folder = f"checkpoint-{step}"
 

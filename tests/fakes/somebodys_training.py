@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidestep.shared.layout import ModelFolder
-from sidestep.shared.outbox import held_entries
+from sidestep.shared.protocol.layout import ModelFolder
+from sidestep.shared.protocol.outbox import held_entries
 from tests.fakes.expert import REPOSITORY, TIMEOUT_SECONDS, FakeExpert
 from tests.fakes.tiny_model import build_tiny_model
 from tests.fakes.training_script import main

@@ -21,8 +21,8 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 
-from sidestep.trainer.evaluator_process import LaunchOptions
-from sidestep.trainer.publisher import PublishCheckpoint
+from sidestep.trainer.publishing.launch import LaunchOptions
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 
 DEFAULTS: dict[str, Any] = {
     "max_steps": 6, "per_device_train_batch_size": 1, "save_steps": 2, "logging_steps": 1, "report_to": [],
@@ -51,7 +51,7 @@ class SignalAt(TrainerCallback):
 
 def make_hashes_slow(seconds: float) -> None:
     """As those of large files are: publishing lasts into the next step."""
-    from sidestep.shared import outbox
+    from sidestep.shared.protocol import outbox
 
     sha256_of = outbox.sha256_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.shared.layout import MARKER_NAME
+from sidestep.shared.protocol.layout import MARKER_NAME
 from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import device_memory
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 from tests.fakes.tiny_model import build_tiny_model
 from tests.unit.evaluator.engine.conftest import ADAPTERS, save_adapter
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import DeadlinePassed, DeviceOutOfMemory
-from sidestep.shared.pace import Pace, machine_name, process_space
+from sidestep.shared.protocol.pace import Pace, machine_name, process_space
 from tests.fakes.expert import FakeExpert, read_until
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -66,9 +66,9 @@ def shell_commands(path: Path) -> list[list[str]]:
 def typer_app(name: str) -> Any:
     """The program's command, with ``params`` and, where it has subcommands, ``commands``."""
     module = {
-        "sidestep": "sidestep.shared.launch_cli",
+        "sidestep": "sidestep.shared.launch.command",
         "sidestep-trainer": "sidestep.trainer.cli",
-        "sidestep-evaluator": "sidestep.evaluator.cli",
+        "sidestep-evaluator": "sidestep.evaluator.commands.app",
     }
     return typer.main.get_command(importlib.import_module(module[name]).app)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
 
@@ -93,7 +93,7 @@ def test_the_same_step_saved_again_is_another_outcome_and_the_old_one_is_kept(ex
 
 
 def test_dropped_from_the_outbox_ends_as_skipped(expert: FakeExpert) -> None:
-    from sidestep.shared.outbox import OutboxLimits, enforce_limits
+    from sidestep.shared.protocol.outbox import OutboxLimits, enforce_limits
 
     expert.publish(10, 20)
     enforce_limits(expert.model, OutboxLimits(entries=1), lambda marker: False)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sidestep.shared.layout import ModelFolder
-from sidestep.shared.outbox import held_entries
+from sidestep.shared.protocol.layout import ModelFolder
+from sidestep.shared.protocol.outbox import held_entries
 from tests.fakes.tiny_model import build_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]

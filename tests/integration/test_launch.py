@@ -11,8 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from sidestep.evaluator.working.process_priority import sessions_have_weights
-from sidestep.shared.processes import OWN_SESSION, Apart, own_group
+from sidestep.evaluator.sharing.process_priority import sessions_have_weights
+from sidestep.shared.launch.processes import OWN_SESSION, Apart, own_group
 from tests.fakes.expert import FakeExpert
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 60
 
 LAUNCH = """
 import sys
-from sidestep.shared.launch import CoLaunch
+from sidestep.shared.launch.co_launch import CoLaunch
 from sidestep.shared.logs import configure_logging
 configure_logging()
 trainer, evaluator, published, *more = sys.argv[1:]

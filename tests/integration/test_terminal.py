@@ -28,11 +28,11 @@ UP = """
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from sidestep.shared.launch import CoLaunch
-from sidestep.shared.launch_cli import _outputs
-from sidestep.shared.live import is_wanted, live_view
+from sidestep.shared.launch.co_launch import CoLaunch
+from sidestep.shared.launch.command import _outputs
+from sidestep.shared.launch.live_display import is_wanted, live_view
 from sidestep.shared.logs import configure_logging
-from sidestep.shared.place import find_place
+from sidestep.shared.protocol.place import find_place
 configure_logging()
 command = lambda code: [sys.executable, "-c", code]
 wanted = is_wanted(json_lines=False)

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = {
-    "sidestep": "sidestep.shared.launch_cli",
+    "sidestep": "sidestep.shared.launch.command",
     "sidestep-trainer": "sidestep.trainer",
     "sidestep-evaluator": "sidestep.evaluator",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,21 +17,63 @@ MAX_FUNCTION_LINES = 60
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 # Everything that the supervisor and the commands consist of; the engine and the trainer's own modules may load torch.
 LIGHT = (
-    "shared.launch_cli", "evaluator.cli", "evaluator.working.supervisor", "evaluator.working.worker",
-    "evaluator.suite.scoring", "evaluator.reporting.store", "trainer.cli", "trainer.config_reading",
+    "shared.launch.command", "evaluator.commands.app", "evaluator.working.supervisor", "evaluator.working.worker",
+    "evaluator.suite.scoring", "evaluator.results.store", "trainer.cli", "trainer.config_reading",
 )  # fmt: skip
+# The layer table of docs/architecture.md, from the ground up: a layer imports only from those before it.
+EVALUATOR_LAYERS = (
+    "statistics", "cases", "settings", "watching", "suite", "engine", "results", "comparing", "presenting", "reporting",
+    "sharing", "working", "exporting", "serving", "commands", "__main__",
+)  # fmt: skip
+SHARED_LAYERS = ("errors", "logs", "files", "json_input", "protocol", "commands", "launch")
 
 
 def _sources() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def _everything() -> list[Path]:
+    folders = (*PACKAGES, "sidestep", "tests", "benchmarks", "examples")
+    found = [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+    return [*found, REPOSITORY / "expert_trainer.py"]
+
+
+def imported_modules(source: str) -> Iterator[str]:
+    """The full name of every module that a file imports from, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    return imported_modules(path.read_text())
+
+
+def old_names(source: str) -> list[str]:
+    """Imports that find our folders under their own names, and so load every class in them a second time."""
+    return [name for name in imported_modules(source) if name.split(".")[0] in PACKAGES]
+
+
+def upward_imports(package: str, layers: Sequence[str], layer: str, source: str) -> list[str]:
+    """Imports of layers that stand above ``layer`` in the table."""
+    prefix = f"sidestep.{package}."
+    found = {name.removeprefix(prefix).split(".")[0] for name in imported_modules(source) if name.startswith(prefix)}
+    return sorted(name for name in found & set(layers) if layers.index(name) > layers.index(layer))
+
+
+def test_nothing_imports_the_folders_under_their_own_names() -> None:
+    wrong = {
+        str(path.relative_to(REPOSITORY)): found for path in _everything() if (found := old_names(path.read_text()))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("line", ["import trainer", "from evaluator.cases import case", "import shared.files as f"])
+def test_an_old_name_is_seen(line: str) -> None:
+    assert old_names(f"def late() -> None:\n    {line}\n")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +88,30 @@ def test_imports_go_to_shared_only(package: str, forbidden: tuple[str, ...]) -> 
         if name.startswith(tuple(f"sidestep.{other}" for other in forbidden))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(("package", "layers"), [("evaluator", EVALUATOR_LAYERS), ("shared", SHARED_LAYERS)])
+def test_layers_import_downwards_only(package: str, layers: tuple[str, ...]) -> None:
+    root = REPOSITORY / package
+    wrong = {}
+    for path in sorted(root.rglob("*.py")):
+        layer = path.relative_to(root).with_suffix("").parts[0]
+        if layer in layers and (found := upward_imports(package, layers, layer, path.read_text())):
+            wrong[str(path.relative_to(REPOSITORY))] = found
+    assert wrong == {}
+
+
+def test_an_upward_import_is_seen() -> None:
+    planted = "from sidestep.evaluator.engine import protocol\nfrom sidestep.evaluator.cases.case import Case\n"
+    assert upward_imports("evaluator", EVALUATOR_LAYERS, "suite", planted) == ["engine"]
+    assert upward_imports("evaluator", EVALUATOR_LAYERS, "working", planted) == []
+
+
+def test_every_layer_stands_in_the_table_of_the_architecture() -> None:
+    folders = {path.stem for path in (REPOSITORY / "evaluator").iterdir() if not path.name.startswith("__")}
+    assert folders - set(EVALUATOR_LAYERS) == set()
+    table = (REPOSITORY / "docs" / "architecture.md").read_text()
+    assert [layer for layer in EVALUATOR_LAYERS[:-1] if f"`evaluator/{layer}" not in table] == []
 
 
 @pytest.mark.parametrize("module", LIGHT)

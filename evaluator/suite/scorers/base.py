@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sidestep.evaluator.results import TOP_SCORE, CheckResult
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
 
 MAX_ANSWER_CHARACTERS = 1 << 20  # what is longer is cut before scoring
 

@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
 
 NAME = "lm_eval"
@@ -75,7 +75,7 @@ _tasks: dict[tuple[str, str | None], Any] = {}
 
 def _task(parameters: HarnessParameters, suite_folder: Path) -> Any:
     """The task, built once for each process around the first document that is scored."""
-    from sidestep.evaluator.suite.harness_tasks import load_task
+    from sidestep.evaluator.suite.formats.harness_tasks import load_task
 
     folder = str(suite_folder / parameters.folder) if parameters.folder else None
     key = (parameters.task, folder)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
 
 NAME, GROUP = "python", "sidestep.scorers"

@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sidestep.evaluator.results import TOP_SCORE, CheckResult
+from sidestep.evaluator.cases.case import LLM_JUDGE
+from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, undecided, verdict
-from sidestep.shared.durable import read_bounded, replace_file, to_json_line
 from sidestep.shared.errors import SuiteError
+from sidestep.shared.files import read_bounded, replace_file, to_json_line
 from sidestep.shared.logs import get_logger
 
-NAME = "judge"
 URL_VARIABLE, MODEL_VARIABLE, KEY_VARIABLE = "SIDESTEP_JUDGE_URL", "SIDESTEP_JUDGE_MODEL", "SIDESTEP_JUDGE_KEY"
 CACHE_VARIABLE = "SIDESTEP_JUDGE_CACHE"
 MAX_CACHED_BYTES = 1 << 20
@@ -87,7 +87,7 @@ def judge_settings() -> JudgeSettings:
     model = os.environ.get(MODEL_VARIABLE, "").strip()
     if not url or not model:
         raise SuiteError(
-            f"the scorer {NAME} needs a judge, and {MODEL_VARIABLE if url else URL_VARIABLE} is not set",
+            f"the scorer {LLM_JUDGE} needs a judge, and {MODEL_VARIABLE if url else URL_VARIABLE} is not set",
             hint=f"set {URL_VARIABLE} (like https://example.org/v1), {MODEL_VARIABLE} and, if needed, {KEY_VARIABLE}",
         )
     try:
@@ -110,7 +110,7 @@ def score_judge(parameters: JudgeParameters, answer: str, context: Context) -> C
     try:
         settings = judge_settings()
     except SuiteError as error:
-        return undecided(NAME, error.message)
+        return undecided(LLM_JUDGE, error.message)
     messages = [{"role": each.role, "content": each.content} for each in context.messages]
     question = {"rubric": parameters.rubric, "conversation": messages, "answer": answer}
     try:
@@ -118,10 +118,10 @@ def score_judge(parameters: JudgeParameters, answer: str, context: Context) -> C
         if parameters.threshold is not None and said.score is None:
             raise Unjudged("it gave no score to hold against the threshold")
     except Unjudged as error:
-        return undecided(NAME, shortened(f"{settings.model} gave no verdict: {error}", 240))
+        return undecided(LLM_JUDGE, shortened(f"{settings.model} gave no verdict: {error}", 240))
     reached = parameters.threshold is None or (said.score is not None and said.score >= parameters.threshold)
     score = None if said.score is None else TOP_SCORE * said.score
-    return verdict(NAME, said.passed and reached, shortened(f"{settings.model}: {said.reason}", 240), score)
+    return verdict(LLM_JUDGE, said.passed and reached, shortened(f"{settings.model}: {said.reason}", 240), score)
 
 
 def judged(settings: JudgeSettings, question: dict[str, Any]) -> Verdict:
@@ -203,4 +203,4 @@ def _endpoint(settings: JudgeSettings) -> Any:
     return JudgeEndpoint(settings)
 
 
-SCORERS = (Scorer(NAME, JudgeParameters, score_judge),)
+SCORERS = (Scorer(LLM_JUDGE, JudgeParameters, score_judge),)

@@ -17,7 +17,7 @@ from typing import Any
 import sqlglot
 from pydantic import Field, model_validator
 
-from sidestep.evaluator.results import CheckResult
+from sidestep.evaluator.cases.result import CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
 
 _STEPS_BETWEEN_CHECKS = 10_000

@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, model_validator
 from referencing import Registry
 
-from sidestep.evaluator.results import CheckResult
+from sidestep.evaluator.cases.result import CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
 
 MAX_PARSED_CHARACTERS = 100_000  # the parsers below are in Python; longer answers fail

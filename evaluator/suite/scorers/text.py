@@ -8,7 +8,7 @@ from typing import Literal
 import re2
 from pydantic import Field, model_validator
 
-from sidestep.evaluator.results import PASS_SCORE, TOP_SCORE, CheckResult
+from sidestep.evaluator.cases.result import PASS_SCORE, TOP_SCORE, CheckResult
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
 
 

@@ -20,12 +20,12 @@ import pytest
 import sqlglot
 from sqlglot import expressions as sql
 
-from sidestep.evaluator.engine.protocol import Answer
-from sidestep.evaluator.options import Options, settings_from
-from sidestep.evaluator.results import CaseStatus
+from sidestep.evaluator.cases.exchange import Answer
+from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.commands.options import Options, settings_from
+from sidestep.evaluator.settings import Order
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scoring import score_answer
-from sidestep.evaluator.watching.order import Order
 from sidestep.shared.logs import get_logger
 from sidestep.trainer.config_reading import read_config
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.config import SoftPrompt, with_overrides
 from sidestep.trainer.config_reading import from_host

@@ -11,12 +11,12 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from sidestep.shared.layout import MARKER_NAME, ModelFolder
-from sidestep.shared.marker import parse_marker
-from sidestep.shared.place import reports_of
+from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
+from sidestep.shared.protocol.marker import parse_marker
+from sidestep.shared.protocol.place import reports_of
 from sidestep.trainer.advice import FollowAdvice
 from sidestep.trainer.config_reading import from_host
-from sidestep.trainer.publisher import PublishCheckpoint
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 from sidestep.trainer.trainer import train
 
 

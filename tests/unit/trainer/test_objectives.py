@@ -10,7 +10,7 @@ import pytest
 import torch
 from trl import DPOTrainer
 
-from sidestep.shared.checkpoint import check_complete
+from sidestep.shared.protocol.checkpoint import check_complete
 from tests.unit.trainer.conftest import history, write_rows
 
 NOTHING: dict[str, Any] = {"rank": None, "alpha": None, "target_modules": None}

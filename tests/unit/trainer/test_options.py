@@ -15,7 +15,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 import sidestep.trainer.model_loader as model_loader
 import sidestep.trainer.trainer as training
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.arguments import checkpointing, training_arguments
 from sidestep.trainer.callbacks import DelayCompilation
 from sidestep.trainer.config_reading import from_host

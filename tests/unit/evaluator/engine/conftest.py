@@ -8,8 +8,8 @@ import torch
 from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from sidestep.evaluator.engine.protocol import EngineSettings
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.settings import EngineSettings
 from tests.fakes.tiny_model import build_tiny_model
 
 ADAPTERS: dict[str, Callable[[], PeftConfig]] = {

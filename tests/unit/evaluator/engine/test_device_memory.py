@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import device_memory
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import CheckpointRejected, DeviceOutOfMemory
 
 GPU = torch.device("cuda", 0)

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import transformers_engine
 from sidestep.evaluator.engine.choosing import lowest_of_the_largest, sampling_probabilities, seed_of
 from sidestep.evaluator.engine.decode import first_stop
 from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
-from sidestep.evaluator.engine.protocol import Answer, Decoding, EngineSettings, Request
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
 
 WORDS = [

@@ -21,16 +21,17 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from sidestep.evaluator.cases.case import Message
+from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.engine.choosing import lowest_of_the_largest
 from sidestep.evaluator.engine.fused import FusedForward, FusedModel, agrees, is_in_family
 from sidestep.evaluator.engine.layout import Work, banded, padded_width
 from sidestep.evaluator.engine.plan import Prompt
 from sidestep.evaluator.engine.prefixes import shared_prefixes
-from sidestep.evaluator.engine.protocol import Decoding, EngineSettings
 from sidestep.evaluator.engine.ragged import RaggedForward
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import CheckpointRejected
 from tests.unit.evaluator.engine.test_engine import GREEDY, _answers, _requests, _texts
 

@@ -10,9 +10,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from sidestep.evaluator.engine.layout import Work
-from sidestep.evaluator.engine.protocol import EngineSettings
 from sidestep.evaluator.engine.quantization import config_for
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import CheckpointRejected, ConfigError
 from sidestep.shared.quantized_weights import keep_exact
 from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts

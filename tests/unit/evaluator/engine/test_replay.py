@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidestep.evaluator.engine.protocol import Decoding
+from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.engine.replay import LONGEST, Replay, Source, StepCosts, draft_lengths
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine
 from tests.unit.evaluator.engine.test_engine import GREEDY, _answers, _requests, _texts

@@ -7,10 +7,11 @@ import pytest
 
 from sidestep.evaluator.exporting.points import Run
 from sidestep.evaluator.exporting.sending import Sender
-from sidestep.evaluator.reporting.report import TrainingEntry
-from sidestep.evaluator.reporting.store import commit, rebuild_views
-from sidestep.shared.layout import ReportsFolder
-from tests.unit.evaluator.reporting.conftest import FAIL, PASS, make_report
+from sidestep.evaluator.reporting.commit import commit_report
+from sidestep.evaluator.reporting.derived_files import refresh_derived_files
+from sidestep.evaluator.results.report import TrainingEntry
+from sidestep.shared.protocol.layout import ReportsFolder
+from tests.fakes.reports import FAIL, PASS, make_report
 
 # What each step passes of two cases; the base model passes nothing.
 ANSWERS = {None: (FAIL, FAIL), 10: (PASS, FAIL), 20: (PASS, PASS), 30: (FAIL, PASS)}
@@ -39,8 +40,8 @@ def land(reports: ReportsFolder, step: int | None, *, hostile: bool = False, sec
             for case in report.test_cases
         )
         report = report.model_copy(update={"test_cases": cases})
-    assert commit(reports, report, forced=second > 0)
-    rebuild_views(reports)
+    assert commit_report(reports, report, forced=second > 0)
+    refresh_derived_files(reports)
 
 
 def land_newest_first(reports: ReportsFolder, destination: str) -> None:

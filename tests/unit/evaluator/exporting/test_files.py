@@ -11,19 +11,19 @@ import pytest
 from junitparser import JUnitXml
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidestep.evaluator.cases.result import CaseStatus, Outcome
 from sidestep.evaluator.exporting.junit import write_junit
 from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
 from sidestep.evaluator.exporting.step_summary import append_step_summary
 from sidestep.evaluator.exporting.tables import write_table
-from sidestep.evaluator.reporting.report import Report
-from sidestep.evaluator.reporting.store import read_reports
-from sidestep.evaluator.results import CaseStatus, Outcome
+from sidestep.evaluator.results.report import Report
+from sidestep.evaluator.results.store import read_reports
 from sidestep.evaluator.working.committing import Committed
-from sidestep.evaluator.working.presence import FRESH_SECONDS, Presence
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
+from tests.fakes.reports import PASS, make_report
 from tests.unit.evaluator.exporting.conftest import land
-from tests.unit.evaluator.reporting.conftest import PASS, make_report
 
 
 def _reports(reports: ReportsFolder, *, hostile: bool = False) -> list[Report]:

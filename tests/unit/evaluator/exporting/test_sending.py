@@ -16,9 +16,9 @@ from sidestep.evaluator.exporting.ledger import ledger_folder
 from sidestep.evaluator.exporting.points import metric_name, runs_of
 from sidestep.evaluator.exporting.sending import ATTEMPTS, Sender
 from sidestep.evaluator.exporting.webhook import checked_url
-from sidestep.evaluator.reporting.store import read_reports
+from sidestep.evaluator.results.store import read_reports
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 from tests.unit.evaluator.exporting.conftest import FakeDestination, land
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from sidestep.evaluator.exporting.sending import Sender
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 from tests.unit.evaluator.exporting.conftest import BROKEN, RATES, land, land_newest_first
 from tests.unit.evaluator.exporting.wandb_files import history_rows
 
@@ -60,7 +60,7 @@ def test_mlflow(reports: ReportsFolder, offline: Path) -> None:
 def test_trackio(reports: ReportsFolder, offline: Path) -> None:
     program = f"""
 from pathlib import Path
-from sidestep.shared.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder
 from tests.unit.evaluator.exporting.conftest import land_newest_first
 land_newest_first(ReportsFolder(Path({str(reports.root)!r})), "trackio")
 import json, trackio

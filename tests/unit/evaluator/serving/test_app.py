@@ -11,22 +11,23 @@ from urllib.parse import unquote
 
 import pytest
 
-from sidestep.evaluator.reporting.store import commit, rebuild_views
+from sidestep.evaluator.reporting.commit import commit_report
+from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.serving.app import create_app
 from sidestep.evaluator.serving.changes import Changes
 from sidestep.evaluator.serving.server import Address, prepare, serve
 from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.errors import ConfigError
-from sidestep.shared.layout import ReportsFolder
-from tests.unit.evaluator.reporting.conftest import PASS, make_report
+from sidestep.shared.protocol.layout import ReportsFolder
+from tests.fakes.reports import PASS, make_report
 
 
 @pytest.fixture
 def reports(tmp_path: Path) -> ReportsFolder:
     folder = ReportsFolder(tmp_path / "training_reports")
     folder.root.mkdir()
-    commit(folder, make_report(10, {"a": PASS}))
-    rebuild_views(folder)
+    commit_report(folder, make_report(10, {"a": PASS}))
+    refresh_derived_files(folder)
     (tmp_path / "secret.json").write_text('{"secret": true}')
     (folder.root / ("0" * 32 + ".json")).write_text('{"secret": true}')
     return folder
@@ -143,8 +144,8 @@ def test_events_tell_of_evaluators_and_reports(reports: ReportsFolder) -> None:
         seen = [await anext(stream)]
         PresenceFile(reports).update(state="evaluating", checkpoint="checkpoint-20", cases=4)
         seen.append(await anext(stream))
-        commit(reports, make_report(20, {"a": PASS}))
-        rebuild_views(reports)
+        commit_report(reports, make_report(20, {"a": PASS}))
+        refresh_derived_files(reports)
         return [*seen, await anext(stream)]
 
     first, second, third = asyncio.run(asyncio.wait_for(follow(), 30))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidestep.evaluator.suite.case import Message
+from sidestep.evaluator.cases.case import Message
 from sidestep.evaluator.suite.checking import mistakes_in
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scorers import Context

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from sidestep.evaluator.commands.suite import app
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scorers import SCORERS, Context
 from sidestep.evaluator.suite.scorers.harness import cut
 from sidestep.evaluator.suite.scoring import run_check
-from sidestep.evaluator.suite_cli import app
 
 TASK = """
 task: capital

@@ -11,10 +11,10 @@ import httpx
 import pytest
 import yaml
 
-from sidestep.evaluator.engine.protocol import Answer
-from sidestep.evaluator.results import CaseResult, CaseStatus, CheckResult
+from sidestep.evaluator.cases.case import Case, Check, Message
+from sidestep.evaluator.cases.exchange import Answer
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
 from sidestep.evaluator.suite import judge_endpoint
-from sidestep.evaluator.suite.case import Case, Check, Message
 from sidestep.evaluator.suite.checking import mistakes_in
 from sidestep.evaluator.suite.judge_endpoint import ATTEMPTS, FAILURES_IN_A_ROW, REST_SECONDS, JudgeEndpoint
 from sidestep.evaluator.suite.loading import load_suite

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidestep.evaluator.suite.case import Case, Message
+from sidestep.evaluator.cases.case import Case, Message
 from sidestep.evaluator.suite.loading import case_hash, load_suite
 from sidestep.evaluator.suite.scorers import SCORERS
 from sidestep.shared.errors import SuiteError

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestep.evaluator.engine.protocol import Answer
-from sidestep.evaluator.results import CaseResult, CaseStatus
-from sidestep.evaluator.suite.case import Case, Check, Message
+from sidestep.evaluator.cases.case import Case, Check, Message
+from sidestep.evaluator.cases.exchange import Answer
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 from sidestep.evaluator.suite.scoring import score_answer
 
 SETUP = "CREATE TABLE t(n, s); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'b');"

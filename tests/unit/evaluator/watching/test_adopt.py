@@ -10,9 +10,9 @@ import pytest
 
 from sidestep.evaluator.watching.adopt import Adopter, UnmarkedDescription
 from sidestep.evaluator.watching.scan import Candidate, scan
-from sidestep.shared.layout import INCOMPLETE_SENTINEL, ModelFolder
-from sidestep.shared.outbox import OutboxLimits
-from sidestep.shared.place import find_place
+from sidestep.shared.protocol.layout import INCOMPLETE_SENTINEL, ModelFolder
+from sidestep.shared.protocol.outbox import OutboxLimits
+from sidestep.shared.protocol.place import find_place
 from tests.fakes.checkpoints import publish_checkpoint, safetensors_bytes, write_checkpoint
 
 WEIGHTS = "adapter_model.safetensors"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.engine.protocol import Answer, BetweenSteps, Decoding, EngineInfo, OnAnswer, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
+from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
+from sidestep.evaluator.sharing.governor import Governor, Policy
 from sidestep.evaluator.suite.loading import load_suite
-from sidestep.evaluator.working.governor import Governor, Policy
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Finished
 from sidestep.evaluator.working.worker import Worker, failure_of, next_assignment
 from sidestep.shared.errors import DeadlinePassed

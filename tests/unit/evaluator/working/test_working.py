@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.engine.protocol import Decoding, EngineInfo, EngineSettings
-from sidestep.evaluator.results import CaseResult, CaseStatus, CheckResult, Identity
-from sidestep.evaluator.watching.order import Order
+from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult, Identity
+from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.settings import EngineSettings, Order
+from sidestep.evaluator.watching.planning import Conditions, pending_tasks
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.working.attempts import Attempt, finished_cases
 from sidestep.evaluator.working.messages import (
@@ -24,14 +26,14 @@ from sidestep.evaluator.working.messages import (
     decode_event,
     encode,
 )
-from sidestep.evaluator.working.planning import Conditions, pending_tasks
-from sidestep.evaluator.working.presence import PresenceFile, evaluators_present
+from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.evaluator.working.verify import verified_sources
 from sidestep.evaluator.working.worker import failure_of
 from sidestep.shared import errors
-from sidestep.shared.checkpoint import describe_files
-from sidestep.shared.layout import ModelFolder, ReportsFolder
-from sidestep.shared.marker import FileEntry
+from sidestep.shared.protocol.checkpoint import describe_files
+from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
+from sidestep.shared.protocol.marker import FileEntry
+from sidestep.shared.protocol.presence import evaluators_present
 from tests.fakes.checkpoints import write_checkpoint
 
 CONDITIONS = Conditions("suite", "decoding")
@@ -62,7 +64,7 @@ def test_what_has_an_outcome_is_not_pending() -> None:
 
 def test_base_is_done_by_name_until_the_engine_can_tell() -> None:
     info = EngineInfo("x", "f" * 64, "cpu", "float32", {})
-    task = CONDITIONS.base_task("tiny", info)
+    task = CONDITIONS.base_task("tiny", info.base_fingerprint)
     assert CONDITIONS.base_is_done("tiny", [task.identity])
     assert not CONDITIONS.base_is_done("other", [task.identity])
     assert not Conditions("another", "decoding").base_is_done("tiny", [task.identity])

@@ -14,7 +14,7 @@ from trl import DPOConfig, DPOTrainer, SFTTrainer
 
 from sidestep.shared.chat_templates import TEMPLATES, template_named
 from sidestep.shared.errors import ConfigError, DatasetError
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.arguments import training_arguments
 from sidestep.trainer.config import TrainingConfig

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 
 import sidestep.trainer.data.file_formats as file_formats
 from sidestep.shared.errors import ConfigError, DatasetError
-from sidestep.shared.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.arguments import training_arguments
 from sidestep.trainer.config import TrainingConfig, with_overrides

@@ -1,0 +1,1 @@
+"""Test cases, requests, answers and results: the values that suite, engine and reports have in common."""

@@ -1,0 +1,65 @@
+"""What a test case is, whichever file format it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CATEGORY = "uncategorised"
+LLM_JUDGE = "judge"  # the scorer that asks a language model
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of the conversation that precedes the answer."""
+
+    role: str  # system | user | assistant
+    content: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One scorer with its parameters; a case passes when every check passes."""
+
+    scorer: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt and what its answer must satisfy.
+
+    A case without checks expects nothing that can be decided: it is answered and reported ``unscored``.
+    A case with ``may_fail`` is reported apart, as expected failure or unexpected pass.
+    """
+
+    id: str
+    name: str
+    messages: tuple[Message, ...]
+    checks: tuple[Check, ...] = ()
+    category: str = DEFAULT_CATEGORY
+    may_fail: bool = False
+    failure_reason: str | None = None
+    weight: float = 1.0
+    reference: str | None = None
+    expected_keywords: tuple[str, ...] = ()
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """All cases of one file.
+
+    ``sha256`` covers everything that can change an answer's verdict: cases, checks and the contents of fixtures.
+    ``warnings`` are the things in the file that were understood in a way its author may not have meant.
+    """
+
+    name: str
+    version: str
+    cases: tuple[Case, ...]
+    sha256: str
+    source: Path | None = None
+    description: str = ""
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,75 @@
+"""Where results go besides the reports folder, for one run of the evaluator: what was asked, opened and closed.
+
+``report_to`` may stand in the manifest's ``evaluation`` block, as it goes to trackers that the user's own environment
+names. Addresses and files may not: a manifest can come from a stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidestep.evaluator.exporting.destinations import chosen_destinations
+from sidestep.evaluator.exporting.exporter import Exporter, ExportSettings
+from sidestep.evaluator.exporting.junit import write_junit
+from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
+from sidestep.evaluator.exporting.step_summary import append_step_summary
+from sidestep.evaluator.exporting.webhook import checked_url
+from sidestep.evaluator.results.store import read_reports
+from sidestep.evaluator.settings import EvaluatorSettings
+from sidestep.evaluator.working.supervisor import Observer, Session
+from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.manifest import Manifest
+
+LOOPBACK = "127.0.0.1"
+
+log = get_logger("evaluator")
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """The options as given. ``report_to`` None leaves it to the manifest; ``metrics_port`` 0 takes a free one."""
+
+    report_to: str | None = None
+    webhook: str | None = None
+    metrics_port: int | None = None
+    metrics_host: str = LOOPBACK
+    junit: Path | None = None
+
+    def exports(self, manifest: Manifest | None, *, log_json: bool = False) -> ExportSettings:
+        """Checked. Raises ConfigError with what is wrong and what to do."""
+        wanted = self.report_to
+        if wanted is None and manifest:
+            wanted = manifest.evaluation.get("report_to")
+        webhook = checked_url(self.webhook) if self.webhook else None
+        return ExportSettings(chosen_destinations(wanted), webhook, log_json)
+
+
+@contextmanager
+def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[Observer]]:
+    """The supervisor's observers; at the end, exports are given time to finish."""
+    exports = outlets.exports(settings.manifest, log_json=settings.log_json)
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        if exports.wanted:
+            observers.append(stack.enter_context(Exporter(settings.place.reports, exports)))
+        if outlets.metrics_port is not None:
+            metrics = Metrics(settings.expert_name)
+            server = MetricsServer(metrics, outlets.metrics_port, outlets.metrics_host)
+            stack.enter_context(server)
+            log.info("metrics: http://%s:%d/metrics", outlets.metrics_host, server.port)
+            observers.append(metrics)
+        yield observers
+
+
+def write_results(outlets: Outlets, settings: EvaluatorSettings, session: Session) -> None:
+    """JUnit XML of the newest checkpoint that this run brought to an end, and the step summary of all of them."""
+    ended = {each.label for each in session.committed}
+    current = [each.report for each in read_reports(settings.place.reports) if not each.archived]
+    reports = [report for report in current if report.checkpoint in ended]
+    reports.sort(key=lambda report: -1 if report.step is None else report.step)
+    if outlets.junit:
+        write_junit(outlets.junit, reports[-1:])
+    append_step_summary(reports)

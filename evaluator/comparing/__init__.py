@@ -1,0 +1,1 @@
+"""What reports say about each other: statistics, verdicts, gates, advice. Pure functions, no files."""

@@ -1,0 +1,1 @@
+"""Reports for people: Markdown, tables, charts in a terminal, the dashboard."""

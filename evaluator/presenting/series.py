@@ -1,0 +1,204 @@
+"""How things went over the checkpoints of a training, for a terminal: small charts, and the table of ``history``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.presenting.markdown import visible
+from sidestep.evaluator.results.report import Report
+
+BARS = "▁▂▃▄▅▆▇█"
+LONGEST_CHART = 60
+MOST_CHANGING = 5
+_LETTERS = {
+    CaseStatus.PASSED: "✓",
+    CaseStatus.FAILED: "✗",
+    CaseStatus.UNSCORED: "·",
+    CaseStatus.EXPECTED_FAILURE: "e",
+    CaseStatus.UNEXPECTED_PASS: "x",
+}
+
+
+class Stored(Protocol):
+    """A report, and whether a later one has taken its place (evaluator.results.store.StoredReport)."""
+
+    @property
+    def report(self) -> Report: ...
+
+    @property
+    def archived(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Point:
+    """One checkpoint of a line; ``status`` and ``score`` are of the one case that was asked for."""
+
+    checkpoint: str
+    step: int | None
+    success_rate: float
+    low: float | None
+    high: float | None
+    passed: int
+    decided: int
+    newly_broken: int | None
+    newly_fixed: int | None
+    train_loss: float | None
+    archived: bool
+    status: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """The checkpoints of one version on one base model, by step, and the cases that changed most often."""
+
+    version: str
+    model_folder: str
+    points: tuple[Point, ...]
+    unstable: dict[str, int] = field(default_factory=dict)  # case id -> how often it went from passed to failed or back
+
+
+def sparkline(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:
+    """Values as bars, one letter each; None is a gap. ``low`` and ``high`` default to the values' own range.
+
+    >>> sparkline([0.0, 0.5, None, 1.0], 0, 1)
+    '▁▅ █'
+    """
+    known = [value for value in values if value is not None]
+    bottom, top = (min(known, default=0.0) if low is None else low), (max(known, default=0.0) if high is None else high)
+    return "".join(" " if value is None else _bar(value, bottom, top) for value in values)
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    share = (value - low) / (high - low) if high > low else 0.5
+    return BARS[round(min(1.0, max(0.0, share)) * (len(BARS) - 1))]
+
+
+def rate_line(reports: Iterable[Report]) -> str:
+    """The success rate of the evaluated checkpoints by step in one line, or nothing when there are fewer than two."""
+    points = sorted((each for each in reports if each.evaluated and each.step is not None), key=_step)
+    if len(points) < 2:
+        return ""
+    rates = [each.test_results.success_rate for each in points]
+    chart = sparkline(rates[-LONGEST_CHART:], 0, 1)
+    return f"success {rates[0]:.1%} {chart} {rates[-1]:.1%}  (steps {points[0].step} to {points[-1].step}, 0 to 100 %)"
+
+
+def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Line]:
+    """Every version and base model with its evaluated checkpoints, the newest version last. Pure."""
+    groups: dict[tuple[str, str], list[Stored]] = {}
+    evaluated = [each for each in stored if each.report.evaluated]
+    bases = [each for each in evaluated if each.report.step is None]
+    for each in evaluated:
+        if each.report.step is not None:
+            groups.setdefault((each.report.expert_version, each.report.identity.model_folder), []).append(each)
+    newest_last = sorted(groups.items(), key=lambda item: max(each.report.timing.finished_at for each in item[1]))
+    lines = []
+    for (version, model), members in newest_last:
+        ordered = [
+            *_base_of(model, bases),
+            *sorted(members, key=lambda each: (_step(each.report), each.report.timing.finished_at)),
+        ]
+        lines.append(
+            Line(
+                version, model, tuple(_point(each, case) for each in ordered), unstable_cases(e.report for e in ordered)
+            )
+        )
+    return lines
+
+
+def _base_of(model: str, bases: Sequence[Stored]) -> list[Stored]:
+    """The base model's report, by the name of its folder; whichever there is, where it was called otherwise."""
+    current = [each for each in bases if not each.archived]
+    return [each for each in current if each.report.identity.model_folder == model] or current[-1:]
+
+
+def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
+    """Cases that changed more than once, most changes first."""
+    last: dict[str, CaseStatus] = {}
+    flips: dict[str, int] = {}
+    for report in reports:
+        for case in report.test_cases:
+            if case.status in (CaseStatus.PASSED, CaseStatus.FAILED):
+                if last.get(case.id, case.status) is not case.status:
+                    flips[case.id] = flips.get(case.id, 0) + 1
+                last[case.id] = case.status
+    often = sorted((item for item in flips.items() if item[1] > 1), key=lambda item: (-item[1], item[0]))
+    return dict(often[:MOST_CHANGING])
+
+
+def history_table(line: Line, case: str | None) -> Table:
+    """One line as a table, with a chart above it."""
+    title = f"{line.version} on {line.model_folder}   {_chart(line, case)}"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=_plain(title), title_justify="left", title_style="")
+    columns = ["checkpoint", "success", "95 %", "", "fixed", "broken", "train loss"]
+    for number, name in enumerate([*columns[:1], "status", "score"] if case else columns):
+        table.add_column(name, no_wrap=number == 0)
+    for point in line.points:
+        table.add_row(*map(_plain, _case_cells(point) if case else _rate_cells(point)))
+    if line.unstable and not case:
+        often = ", ".join(f"{name} ({count})" for name, count in line.unstable.items())
+        table.caption = _plain(f"changed most often: {often}")
+        table.caption_justify = "left"
+    return table
+
+
+def _chart(line: Line, case: str | None) -> str:
+    points = line.points[-LONGEST_CHART:]
+    if case:
+        return f"{case}: " + "".join(_LETTERS[CaseStatus(each.status)] if each.status else " " for each in points)
+    return sparkline([each.success_rate for each in points], 0, 1)
+
+
+def _rate_cells(point: Point) -> tuple[str, ...]:
+    return (
+        point.checkpoint + (" (archived)" if point.archived else ""),
+        f"{point.success_rate:.1%}",
+        "" if point.low is None or point.high is None else f"{point.low:.0%}–{point.high:.0%}",
+        "█" * round(20 * point.success_rate),
+        "" if point.newly_fixed is None else f"+{point.newly_fixed}",
+        "" if point.newly_broken is None else f"-{point.newly_broken}",
+        "" if point.train_loss is None else f"{point.train_loss:.4f}",
+    )
+
+
+def _case_cells(point: Point) -> tuple[str, ...]:
+    name = point.checkpoint + (" (archived)" if point.archived else "")
+    return name, (point.status or "not asked").replace("_", " "), "" if point.score is None else f"{point.score:.1f}"
+
+
+def _point(stored: Stored, case: str | None) -> Point:
+    report = stored.report
+    counts, change = report.test_results, report.comparison
+    asked = next((each for each in report.test_cases if each.id == case), None)
+    compared = change.previous_checkpoint is not None
+    return Point(
+        checkpoint=report.checkpoint,
+        step=report.step,
+        success_rate=counts.success_rate,
+        low=counts.interval.low if counts.interval else None,
+        high=counts.interval.high if counts.interval else None,
+        passed=counts.passed,
+        decided=counts.passed + counts.failed,
+        newly_broken=len(change.new_failures) if compared else None,
+        newly_fixed=len(change.fixed_failures) if compared else None,
+        train_loss=report.training.loss,
+        archived=stored.archived,
+        status=asked.status.value if asked else None,
+        score=asked.score if asked else None,
+    )
+
+
+def _plain(text: str) -> Text:
+    return Text(visible(text))
+
+
+def _step(report: Report) -> int:
+    return -1 if report.step is None else report.step

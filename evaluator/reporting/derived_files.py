@@ -1,0 +1,75 @@
+"""What follows from all reports: comparisons in place, history, advice, dashboard. Deleting it loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from filelock import FileLock
+
+from sidestep.evaluator.comparing.advice import advice_from
+from sidestep.evaluator.comparing.comparison import best_of, with_comparisons
+from sidestep.evaluator.presenting.dashboard.build import write_dashboard
+from sidestep.evaluator.presenting.history import history_document
+from sidestep.evaluator.presenting.markdown import report_markdown
+from sidestep.evaluator.reporting.commit import comparable_reports
+from sidestep.evaluator.results import files
+from sidestep.evaluator.results.migration import is_legacy
+from sidestep.evaluator.results.store import StoredReport, read_reports
+from sidestep.shared.files import replace_file, to_json
+from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.layout import ReportsFolder
+
+log = get_logger("evaluator.reports")
+
+
+def refresh_derived_files(reports: ReportsFolder, *, keep_reports: int | None = None) -> list[StoredReport]:
+    """Bring everything that follows from the reports up to date, under a lock; returns the reports as they are then.
+
+    Newest first means that a predecessor may land after its successor: the successor's comparisons are then refreshed
+    in place, atomically. Deleting comparison.json or advice.json loses nothing. With ``keep_reports``, older reports
+    are compressed.
+    """
+    with FileLock(reports.root / ".views.lock", mode=0o644):
+        stored = read_reports(reports)
+        fresh = [_refreshed(each, stored) for each in stored]
+        current = [each.report for each in fresh if not each.archived]
+        archived = [each.report for each in fresh if each.archived]
+        replace_file(reports.comparison, to_json(history_document(current, archived)))
+        replace_file(reports.advice, to_json(advice_from(current).model_dump(mode="json")))
+        if keep_reports is not None:
+            keep_newest(fresh, keep_reports)
+        try:
+            write_dashboard(reports, fresh)
+        except OSError as error:  # a picture is no reason to stop evaluating; the next report tries again
+            log.warning("%s cannot be written: %s", reports.dashboard, error)
+        return fresh
+
+
+def _refreshed(stored: StoredReport, everything: list[StoredReport]) -> StoredReport:
+    if stored.archived or is_legacy(stored.report):
+        return stored
+    others = comparable_reports(stored.report, [each for each in everything if each is not stored])
+    fresh = with_comparisons(stored.report, others)
+    if fresh != stored.report:
+        files.refresh(stored.folder, fresh, report_markdown(fresh))
+    return StoredReport(stored.folder, fresh, False)
+
+
+def keep_newest(stored: Sequence[StoredReport], keep: int) -> int:
+    """Compress all reports but the newest ``keep`` of each model, its best one and the base model's; how many it were.
+
+    Nothing is lost: every reader takes compressed reports, too.
+    """
+    models: dict[str, list[StoredReport]] = {}
+    for each in stored:
+        if each.report.step is not None:
+            models.setdefault(each.report.identity.model_folder, []).append(each)
+    count = 0
+    for group in models.values():
+        current = sorted((each for each in group if not each.archived), key=lambda each: each.report.step or 0)
+        best = best_of(each.report for each in current if each.report.evaluated)
+        spared = {each.folder for each in current[-keep:] if keep} | {
+            each.folder for each in current if each.report is best
+        }
+        count += sum(files.compress(each.folder) for each in group if each.folder not in spared)
+    return count

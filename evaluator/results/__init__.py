@@ -1,0 +1,1 @@
+"""Reports and outcomes on disk: their schema, older versions of it, and the one way to commit them."""

@@ -1,0 +1,1 @@
+"""How the device is shared with a training: priorities, measured slowdown, and the governor that bounds it."""

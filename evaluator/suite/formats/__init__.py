@@ -1,0 +1,1 @@
+"""Test suites in the shapes that people have them in."""

@@ -1,0 +1,89 @@
+"""Which old checkpoints an explicit rerun evaluates, and when a checkpoint without a marker may be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sidestep.evaluator.settings import EvaluatorSettings
+from sidestep.evaluator.watching.adopt import unmarked_steps
+from sidestep.evaluator.watching.adoption import unmarked_description
+from sidestep.evaluator.watching.order import ordered
+from sidestep.evaluator.watching.planning import Conditions, FindTasks, Task
+from sidestep.evaluator.watching.scan import Candidate, candidate_of, scan
+from sidestep.shared.errors import ConfigError, WeightsFolderError
+from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_finished, describe_files
+from sidestep.shared.protocol.layout import ModelFolder
+
+log = get_logger("evaluator")
+
+
+def rerun_tasks(
+    settings: EvaluatorSettings, checkpoints: str | None, *, force: bool, accept_unmarked: bool
+) -> FindTasks:
+    """What a rerun has to do, as a function of what is done already.
+
+    Raises WeightsFolderError when there is no weights folder or no checkpoint to run, ConfigError when ``checkpoints``
+    is no list of steps.
+    """
+    root = settings.place.root
+    if not root.is_dir():
+        raise WeightsFolderError(f"{root} does not exist", hint="give the folder of an expert that has been trained")
+    steps = parse_steps(checkpoints)
+    published = scan(settings.place)
+    marked = {(each.model_folder, each.step) for each in published}
+    unmarked = [each for each in unmarked_steps(settings.place, marked) if steps is None or each[1] in steps]
+    if accept_unmarked:
+        published += _accepted(settings, unmarked)
+    candidates = [each for each in published if steps is None or each.step in steps]
+    _require_all(settings, candidates, steps, [] if accept_unmarked else unmarked)
+
+    def find_tasks(conditions: Conditions, done: Collection[str]) -> list[Task]:
+        tasks = [conditions.task(each, forced=force) for each in ordered(candidates, settings.order)]
+        return [task for task in tasks if task.forced or task.identity.id not in done]
+
+    return find_tasks
+
+
+def parse_steps(checkpoints: str | None) -> set[int] | None:
+    """Steps from ``250,500`` (``checkpoint-250`` works too); None means all. Raises ConfigError."""
+    if checkpoints is None:
+        return None
+    parts = [part.strip().removeprefix("checkpoint-") for part in checkpoints.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--checkpoints {checkpoints!r} is no list of steps", hint="write it like 250,500")
+    return {int(part) for part in parts}
+
+
+def _accepted(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:
+    """Candidates for checkpoints that nobody marked but that are provably complete; the others are named and left."""
+    accepted = []
+    for model, step in unmarked:
+        folder = model.checkpoint(step)
+        try:
+            reason = check_finished(folder)
+            marker = unmarked_description(settings).marker(folder, step, describe_files(folder), reason)
+        except (IncompleteCheckpoint, OSError) as error:
+            log.error("%s is not evaluated: %s", folder, error)
+            continue
+        accepted.append(candidate_of(model, marker, folder))
+    return accepted
+
+
+def _require_all(
+    settings: EvaluatorSettings,
+    candidates: Sequence[Candidate],
+    steps: set[int] | None,
+    left_out: Sequence[tuple[ModelFolder, int]],
+) -> None:
+    """Refuse a rerun that would silently leave out what was asked for."""
+    missing = sorted((steps or set()) - {each.step for each in candidates})
+    without_marker = sorted({step for _, step in left_out})
+    if not candidates or missing:
+        what = f"checkpoint {', '.join(map(str, missing))}" if missing else "no published checkpoint"
+        hint = "`sidestep-evaluator status` lists what is there"
+        if without_marker:
+            hint = f"without a marker: {', '.join(map(str, without_marker))}; take them with --accept-unmarked"
+        raise WeightsFolderError(f"{settings.place.root}: {what} {'not found' if missing else 'found'}", hint=hint)
+    if without_marker:
+        log.warning("left out, without a marker: %s (take them with --accept-unmarked)", without_marker)

@@ -1,0 +1,1 @@
+"""Starting both processes together and showing what they do."""

@@ -1,0 +1,159 @@
+"""What is said about a difference, when, and that it holds over many checkpoints."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.verdict_simulation import SCENARIOS, Scenario, coverage, false_alarm_rate
+from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.comparing.comparison import SINGLE, compare, with_comparisons
+from sidestep.evaluator.comparing.verdict import Noise, Pair, judge, judge_flips
+from sidestep.evaluator.results.evidence import Family, Word
+from sidestep.evaluator.results.report import NoiseEntry, Report
+from tests.fakes.reports import FAIL, PASS, make_report
+
+
+def _pairs(broken: int, fixed: int, cases: int, **more: float) -> list[Pair]:
+    flips = [(True, False)] * broken + [(False, True)] * fixed + [(True, True)] * (cases - broken - fixed)
+    return [Pair(str(n), "c", more.get("weight", 1.0), *flip) for n, flip in enumerate(flips)]
+
+
+def _report(step: int | None, passed: int, cases: int = 30, **more: object) -> Report:
+    return make_report(step, {f"case-{n}": PASS if n < passed else FAIL for n in range(cases)}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("broken", "fixed", "number", "word"),
+    [
+        (6, 0, 0, Word.WORSE),  # p = 0.031 by itself
+        (6, 0, 1, Word.UNDECIDED),  # not enough as the first of many
+        (9, 0, 1, Word.WORSE),  # p = 0.0039, of 0.0045
+        (9, 0, 50, Word.UNDECIDED),
+        (0, 9, 1, Word.BETTER),
+        (5, 0, 0, Word.UNDECIDED),
+        (12, 12, 0, Word.UNDECIDED),
+        (0, 0, 0, Word.UNDECIDED),
+    ],
+)
+def test_words(broken: int, fixed: int, number: int, word: Word) -> None:
+    entry = judge_flips(_pairs(broken, fixed, 60), Family(number=number), Noise())
+    assert entry.word is word
+    assert entry.sentence.startswith(f"{word}: {broken} broken and {fixed} fixed of 60 cases (p")
+    assert (entry.adjusted_p_value <= 0.05) == (word is not Word.UNDECIDED)
+
+
+def test_that_the_best_was_chosen_costs_something() -> None:
+    alone = judge_flips(_pairs(9, 0, 60), Family(number=1), Noise())
+    chosen = judge_flips(_pairs(9, 0, 60), Family(number=1, candidates=5), Noise())
+    assert chosen.adjusted_p_value == pytest.approx(5 * alone.adjusted_p_value)
+    assert (alone.word, chosen.word) == (Word.WORSE, Word.UNDECIDED)
+
+
+def test_flips_that_noise_explains_are_no_evidence() -> None:
+    pairs = _pairs(9, 0, 100)
+    assert judge_flips(pairs, SINGLE, Noise(0.0, 100)).word is Word.WORSE
+    noisy = judge_flips(pairs, SINGLE, Noise(0.06, 500))
+    assert noisy.word is Word.UNDECIDED
+    assert noisy.expected_noise_flips == pytest.approx(8.4, abs=0.2)  # of what was measured, the upper end
+    assert "noise alone flips up to 8.4" in noisy.sentence
+    assert judge_flips(_pairs(30, 0, 100), SINGLE, Noise(0.06, 500)).word is Word.WORSE
+
+
+def test_what_would_be_needed() -> None:
+    entry = judge_flips(_pairs(3, 1, 40), SINGLE, Noise())
+    assert entry.cases_needed is not None
+    assert 200 < entry.cases_needed < 500
+    assert f"about {entry.cases_needed} cases would be needed" in entry.sentence
+    few = judge_flips(_pairs(4, 0, 4), SINGLE, Noise())
+    assert (few.word, few.flips_needed) == (Word.UNDECIDED, 6)
+    assert "fewer than 6 cases can show none at all" in few.sentence
+
+
+def test_weights_count() -> None:
+    """Ten light cases broke, six heavy ones were fixed."""
+    light = [Pair(f"l{n}", "c", 1.0, True, False) for n in range(4)]
+    heavy = [Pair(f"h{n}", "c", 10.0, False, True) for n in range(8)]
+    rest = [Pair(f"r{n}", "c", 1.0, True, True) for n in range(20)]
+    entry = judge_flips([*light, *heavy, *rest], SINGLE, Noise())
+    assert entry.test == "sign-flip permutation"
+    assert (entry.word, entry.difference) == (Word.BETTER, pytest.approx((80 - 4) / 104))
+    equal = judge_flips(_pairs(4, 8, 32, weight=7.0), SINGLE, Noise())
+    assert (equal.test, equal.word) == ("exact McNemar", Word.UNDECIDED)
+
+
+def test_scores_likelihood_and_categories_have_verdicts_of_their_own() -> None:
+    pairs = [
+        Pair(
+            str(n), "joins" if n < 8 else f"c{n % 3}", 1.0, n >= 8, True, 5.0, 5.0 + (n % 2) / 10, -2.0, -1.5 - n / 100
+        )
+        for n in range(30)
+    ]
+    judged = judge(pairs, SINGLE, Noise())
+    assert judged.verdict.word is Word.BETTER
+    assert judged.categories["joins"].word is Word.BETTER
+    assert judged.categories["joins"].adjusted_p_value == pytest.approx(4 * 2 / 2**8)
+    assert {judged.categories[f"c{n}"].word for n in range(3)} == {Word.UNDECIDED}
+    assert judged.likelihood is not None
+    assert judged.likelihood.word is Word.BETTER
+    assert judged.likelihood.interval is not None
+    assert judged.likelihood.interval.low < judged.likelihood.difference < judged.likelihood.interval.high
+    assert judged.score is not None
+    assert judged.score.difference == pytest.approx(0.05)
+
+
+def test_measures_that_are_missing_or_not_finite_are_left_out() -> None:
+    before, after = _report(10, 5), _report(20, 5)
+    cases = tuple(case.model_copy(update={"score": math.nan if n else None}) for n, case in enumerate(after.test_cases))
+    entry = compare(before, after.model_copy(update={"test_cases": cases}))
+    assert (entry.score, entry.likelihood) == (None, None)
+
+
+def test_expected_failures_stand_apart() -> None:
+    expected, unexpected = CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS
+    entry = compare(
+        make_report(10, {"a": PASS, "x": expected, "y": unexpected, "z": expected}),
+        make_report(20, {"a": PASS, "x": unexpected, "y": expected, "z": expected}),
+    )
+    assert (entry.unexpected_passes, entry.expected_failures) == (("x",), ("y",))
+    assert (entry.compared_cases, entry.new_failures, entry.fixed_failures) == (1, (), ())
+
+
+def test_each_comparison_knows_which_of_many_it_is() -> None:
+    reports = [_report(None, 0), *(_report(step, step) for step in (10, 20, 30)), _report(40, 20, version="0")]
+    last = with_comparisons(reports[3], [each for each in reports if each is not reports[3]])
+    families = {name: (each.verdict.family.number, each.verdict.family.candidates)
+                for name, each in last.comparisons.items() if each.verdict}  # fmt: skip
+    assert families == {
+        "previous": (2, 1), "best": (2, 2), "base": (3, 1), "previous_version": (3, 1), "previous_version_best": (3, 1)
+    }  # fmt: skip
+    assert last.comparisons["base"].verdict is not None
+    assert last.comparisons["base"].verdict.word is Word.BETTER
+
+
+def test_a_known_verdict_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [_report(10, 10)]
+    first = with_comparisons(_report(20, 12), others)
+    with monkeypatch.context() as patch:
+        patch.setattr("sidestep.evaluator.comparing.comparison.judge", lambda *_: pytest.fail("worked out again"))
+        assert with_comparisons(first, others) == first
+    noisy = first.model_copy(update={"noise": NoiseEntry(flip_rate=0.1, cases=50)})
+    assert with_comparisons(noisy, others) != noisy
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS[1:3] + SCENARIOS[5:6] + SCENARIOS[9:10], ids=lambda each: each.name)
+def test_trainings_without_a_difference_are_left_alone(scenario: Scenario) -> None:
+    """A small, seeded part of benchmarks/verdict_simulation.py: 25 trainings show a rate that is far too high."""
+    assert false_alarm_rate(scenario, runs=25, seed=1) <= 0.05
+
+
+def test_the_simulation_would_notice() -> None:
+    """The same trainings, without the corrections, raise false alarms."""
+    assert false_alarm_rate(SCENARIOS[11], runs=30, seed=1) > 0.1
+    assert false_alarm_rate(SCENARIOS[12], runs=30, seed=1) > 0.1
+
+
+@pytest.mark.parametrize("name", ["wilson 0.5 60", "weighted 0.7 60", "difference 0.05 0.05 60"])
+def test_intervals_hold_the_truth(name: str) -> None:
+    assert 0.9 <= coverage(name, 300, seed=1) <= 1.0

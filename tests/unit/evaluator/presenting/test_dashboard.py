@@ -1,0 +1,168 @@
+"""The dashboard's file: what it is made of, what it costs to bring up to date, and that nothing in it can escape."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidestep.evaluator.cases.case import Case, Message, Suite
+from sidestep.evaluator.presenting.dashboard import build, page, vendored
+from sidestep.evaluator.presenting.dashboard.cache import cache_folder
+from sidestep.evaluator.presenting.dashboard.segments import SEGMENT_SIZE, pack
+from sidestep.evaluator.reporting.commit import commit_report
+from sidestep.evaluator.reporting.derived_files import refresh_derived_files
+from sidestep.evaluator.results.report import Report
+from sidestep.evaluator.results.store import StoredReport
+from sidestep.evaluator.results.suites import keep_suite, read_suite
+from sidestep.shared.protocol.layout import ReportsFolder
+from tests.fakes.reports import FAIL, PASS, make_report
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+def _stored(*reports: Report, archived: bool = False) -> list[StoredReport]:
+    return [StoredReport(Path(), report, archived) for report in reports]
+
+
+def _unpack(letters: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(letters)))
+
+
+def _blocks(reports: ReportsFolder) -> dict[str, Any]:
+    found = re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', reports.dashboard.read_text())
+    return {name: _unpack(letters) for name, letters in found}
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> ReportsFolder:
+    return ReportsFolder(tmp_path)
+
+
+def test_everything_of_a_report_is_in_the_file(reports: ReportsFolder) -> None:
+    first, second = make_report(10, {"a": PASS, "b": (FAIL, 2.5)}), make_report(20, {"a": FAIL, "b": PASS})
+    build.write_dashboard(reports, [*_stored(second), *_stored(first, archived=True)])
+    blocks = _blocks(reports)
+    checkpoints = blocks["view"]["checkpoints"]
+    assert [(each["checkpoint"], each["archived"], each["member"]) for each in checkpoints] == [
+        ("checkpoint-10", True, 0), ("checkpoint-20", False, 1)
+    ]  # fmt: skip
+    assert "test_cases" not in checkpoints[0]
+    rows = blocks[f"rows-{checkpoints[0]['segment']}"]
+    assert [(each["statuses"], each["scores"]) for each in rows["members"]] == [("pf", [100, 25]), ("fp", [0, 100])]
+    assert rows["suites"][rows["members"][0]["suite"]]["ids"] == ["a", "b"]
+    answers = blocks[f"answers-{checkpoints[0]['segment']}"]
+    assert answers["outputs"][answers["cases"].index("b")] == ["answer of b", "answer of b"]
+
+
+def test_a_commit_brings_it_up_to_date(reports: ReportsFolder) -> None:
+    for step in (10, 20):
+        assert commit_report(reports, make_report(step, {"a": PASS}))
+        refresh_derived_files(reports)
+        assert _blocks(reports)["view"]["checkpoints"][-1]["step"] == step
+
+
+def test_a_dashboard_that_cannot_be_written_stops_nothing(
+    reports: ReportsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    reports.dashboard.mkdir()
+    assert commit_report(reports, make_report(10, {"a": PASS}))
+    assert [each.report.step for each in refresh_derived_files(reports)] == [10]
+    assert reports.comparison.is_file()
+
+
+def test_a_report_that_lands_packs_one_segment(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[int] = []
+
+    def counting(members: list[Report]) -> Any:
+        packed.append(len(members))
+        return pack(members)
+
+    monkeypatch.setattr(build, "pack", counting)
+    landed: list[StoredReport] = []
+    for step in range(1, 3 * SEGMENT_SIZE + 1):
+        landed += _stored(make_report(step, {"a": PASS}))
+        build.write_dashboard(reports, landed)
+    assert packed == [*range(1, SEGMENT_SIZE + 1)] * 3
+    assert len(list(cache_folder(reports).glob("?" * 32 + ".json"))) == 3
+    assert len([name for name in _blocks(reports) if name.startswith("answers-")]) == 3
+
+
+def test_without_its_cache_the_same_file_is_written(reports: ReportsFolder) -> None:
+    landed = _stored(*(make_report(step, {"a": PASS}) for step in range(1, 12)))
+    build.write_dashboard(reports, landed)
+    before = reports.dashboard.read_bytes()
+    for path in cache_folder(reports).iterdir():
+        path.write_text("{torn")
+    build.write_dashboard(reports, landed)
+    assert reports.dashboard.read_bytes() == before
+
+
+def test_a_forced_rerun_is_another_evaluation(reports: ReportsFolder) -> None:
+    old, new = make_report(10, {"a": FAIL}), make_report(10, {"a": PASS}, finished_at="2026-01-02T00:00:00")
+    build.write_dashboard(reports, _stored(old, archived=True))
+    build.write_dashboard(reports, [*_stored(old, archived=True), *_stored(new)])
+    keys = [each["key"] for each in _blocks(reports)["view"]["checkpoints"]]
+    assert len(set(keys)) == 2
+
+
+def test_hostile_text_is_only_in_packed_letters(reports: ReportsFolder) -> None:
+    hostile = "</script><script>alert(1)</script>\ud800"
+    report = make_report(10, {"a": FAIL}, version="1<script>alert(1)</script>")
+    case = report.test_cases[0].model_copy(update={"output": hostile, "id": hostile, "name": hostile})
+    report = report.model_copy(update={"test_cases": (case,), "expert_name": hostile, "reason": hostile})
+    build.write_dashboard(reports, _stored(report))
+    text = reports.dashboard.read_text()
+    assert "alert(1)" not in text.replace("&lt;script&gt;alert(1)&lt;/script&gt;", "")
+    assert text.count("<script>") == 1
+    outputs = next(block for name, block in _blocks(reports).items() if name.startswith("answers-"))["outputs"]
+    assert outputs == [["</script><script>alert(1)</script>?"]]
+
+
+def test_the_policy_names_the_code_and_nothing_else(reports: ReportsFolder) -> None:
+    build.write_dashboard(reports, _stored(make_report(10, {"a": PASS})))
+    text = reports.dashboard.read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    rules = dict(rule.split(" ", 1) for rule in policy[1].replace("&#x27;", "'").split("; "))
+    for tag, rule in (("script", "script-src"), ("style", "style-src")):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert content
+        digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+    assert rules["default-src"] == rules["connect-src"] == rules["trusted-types"] == "'none'"
+    assert "unsafe" not in policy[1]
+
+
+def test_nothing_outside_is_referred_to() -> None:
+    code = "".join(path.read_text() for path in sorted(page.ASSETS.iterdir()))
+    assert re.findall(r"https?://|url\(|@import|<link|innerHTML|insertAdjacentHTML|document\.write|eval\(", code) == []
+
+
+def test_sources_can_be_read_in_one_go() -> None:
+    assert [path.name for path in page.ASSETS.iterdir() if len(path.read_text().splitlines()) > 400] == []
+    assert {path.name for path in page.ASSETS.iterdir()} == {"page.html", *page.SCRIPTS, *page.STYLES}
+
+
+def test_foreign_code_is_what_the_record_says() -> None:
+    assert vendored.mistakes() == []
+    assert "Permission is hereby granted" in page.script()
+
+
+def test_prompts_are_kept_once_for_each_suite(reports: ReportsFolder) -> None:
+    case = Case("a", "a", (Message("user", "How many?"),), reference="three")
+    suite = Suite("s", "1", (case,), "0" * 64)
+    keep_suite(reports, suite)
+    keep_suite(reports, suite)
+    kept = read_suite(reports, "0" * 64)
+    assert kept
+    assert kept["cases"]["a"]["messages"] == [{"role": "user", "content": "How many?"}]
+    build.write_dashboard(reports, _stored(make_report(10, {"a": PASS}, suite_hash="0" * 64)))
+    assert _blocks(reports)["suite-" + "0" * 64]["a"]["reference"] == "three"
+    assert read_suite(reports, "../../etc/passwd") is None

@@ -1,0 +1,1 @@
+"""Handing checkpoints over to the evaluator, and starting one beside any training."""

@@ -19,7 +19,7 @@ from sidestep.evaluator.engine.key_values import KeyValues, Prefix
 from sidestep.evaluator.engine.layout import Work
 from sidestep.evaluator.engine.plan import Prompt
 from sidestep.evaluator.engine.prefixes import SharedPrefix, shared_prefixes
-from sidestep.evaluator.engine.protocol import BetweenSteps, OnAnswer
+from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 from sidestep.evaluator.engine.replay import Kind, Replay, Source
 
 PROMPT_TOO_LONG = "prompt_too_long"
@@ -98,29 +98,29 @@ class DecodeLoop:
         self._replay = replay if decoding.temperature <= 0 else None
         self._prefixes: dict[int, Prefix] = {}
 
-    def run(self, prompts: Sequence[Prompt], on_answer: OnAnswer, between_steps: BetweenSteps) -> None:
-        """Answer all prompts, in the order given as slots allow. ``between_steps`` may raise to cancel."""
-        self._read_prefixes(prompts, between_steps)
+    def run(self, prompts: Sequence[Prompt], on_answer: OnAnswer, on_step: OnStep) -> None:
+        """Answer all prompts, in the order given as slots allow. ``on_step`` may raise to cancel."""
+        self._read_prefixes(prompts, on_step)
         queue, live, tokens = list(reversed(range(len(prompts)))), list[_Live](), 0
         while queue or live:
-            between_steps(tokens)
+            on_step(tokens)
             while queue and len(live) < self._slots:
                 number = queue.pop()
                 live.append(self._enter(prompts[number], self._prefixes.get(number), len(live)))
             tokens += self._step(live)
             self._leave(live, on_answer)
 
-    def _read_prefixes(self, prompts: Sequence[Prompt], between_steps: BetweenSteps) -> None:
+    def _read_prefixes(self, prompts: Sequence[Prompt], on_step: OnStep) -> None:
         """Read what several prompts begin with once, as many beginnings at a time as there are slots."""
         self._prefixes = {}
         shared = shared_prefixes(prompts)
         for start in range(0, len(shared), self._slots):
-            self._read_some(shared[start : start + self._slots], between_steps)
+            self._read_some(shared[start : start + self._slots], on_step)
 
-    def _read_some(self, shared: Sequence[SharedPrefix], between_steps: BetweenSteps) -> None:
+    def _read_some(self, shared: Sequence[SharedPrefix], on_step: OnStep) -> None:
         chunk, read = self._chunk(len(shared)), 0
         while any(read < len(each.tokens) for each in shared):
-            between_steps(0)
+            on_step(0)
             # one that is read already reads its last token again, which changes nothing
             starts = [min(read, len(each.tokens) - 1) for each in shared]
             self._forward(

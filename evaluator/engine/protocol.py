@@ -24,7 +24,7 @@ class EngineInfo:
 
 
 OnAnswer = Callable[[Answer], None]
-BetweenSteps = Callable[[int], None]  # tokens produced so far; raises to cancel
+OnStep = Callable[[int], None]  # tokens produced so far; raises to cancel
 
 
 class Engine(Protocol):
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Undo ``attach``; without effect when nothing is attached."""
         ...
 
-    def beside(self, training: bool) -> None:
+    def set_training_active(self, active: bool) -> None:
         """Say whether a training runs on this machine: on a CPU half of the threads then do more than all of them."""
         ...
 
@@ -58,7 +58,7 @@ class Engine(Protocol):
         requests: Sequence[Request],
         decoding: Decoding,
         on_answer: OnAnswer,
-        between_steps: BetweenSteps,
+        on_step: OnStep,
         plan_for: Sequence[Request] = (),
     ) -> None:
         """Answer all requests; ``on_answer`` is called for each as soon as it is finished, in any order.

@@ -16,13 +16,13 @@ from sidestep.evaluator.engine import ragged
 from sidestep.evaluator.engine.choosing import log_probabilities, seed_of
 from sidestep.evaluator.engine.decode import Language, first_stop
 from sidestep.evaluator.engine.plan import Prompt
-from sidestep.evaluator.engine.protocol import BetweenSteps, OnAnswer
+from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 
 
 class _Hook(StoppingCriteria):
     """Calls the hook at each step; stops at a stop string."""
 
-    def __init__(self, prompt: Prompt, language: Language, decoding: Decoding, hook: BetweenSteps, before: int) -> None:
+    def __init__(self, prompt: Prompt, language: Language, decoding: Decoding, hook: OnStep, before: int) -> None:
         self._prompt = prompt
         self._language = language
         self._decoding = decoding
@@ -52,7 +52,7 @@ def answer_one_by_one(
     language: Language,
     decoding: Decoding,
     on_answer: OnAnswer,
-    between_steps: BetweenSteps,
+    on_step: OnStep,
 ) -> None:
     """Answer each prompt alone. The parameters are those of the decode loop."""
     model, produced = resident.model, 0
@@ -61,7 +61,7 @@ def answer_one_by_one(
         if decoding.temperature > 0:
             torch.manual_seed(seed_of(prompt.case_id, decoding.seed, prompt.sample))
         ids = torch.tensor([prompt.tokens], device=model.device)
-        hook = _Hook(prompt, language, decoding, between_steps, produced)
+        hook = _Hook(prompt, language, decoding, on_step, produced)
         embeds = ragged.embed(model.get_input_embeddings(), ids, resident.soft_prompt)
         output = model.generate(
             inputs_embeds=embeds,

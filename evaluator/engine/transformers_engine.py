@@ -19,7 +19,7 @@ from sidestep.evaluator.engine.adapters import ResidentModel
 from sidestep.evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
 from sidestep.evaluator.engine.determinism import probe_row_group
 from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
-from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
+from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.replay import Replay
 from sidestep.evaluator.engine.samples import gathering
@@ -165,9 +165,9 @@ class TransformersEngine:
         if self._fused:
             self._fused.refresh(self._resident.touched)
 
-    def beside(self, training: bool) -> None:
+    def set_training_active(self, active: bool) -> None:
         if self._model.device.type == "cpu":
-            torch.set_num_threads(max(1, self._threads // 2) if training else self._threads)
+            torch.set_num_threads(max(1, self._threads // 2) if active else self._threads)
 
     def park(self) -> None:
         self.detach()
@@ -192,7 +192,7 @@ class TransformersEngine:
         requests: Sequence[Request],
         decoding: Decoding,
         on_answer: OnAnswer,
-        between_steps: BetweenSteps,
+        on_step: OnStep,
         plan_for: Sequence[Request] = (),
     ) -> None:
         self._unpark()
@@ -205,9 +205,9 @@ class TransformersEngine:
         todo = in_order([prompt for prompt in wanted if prompt.limit > 0])
         todo, on_answer = gathering(todo, decoding, on_answer)
         if self._unsupported is not None:
-            answer_one_by_one(self._resident, todo, self._language(), decoding, on_answer, between_steps)
+            answer_one_by_one(self._resident, todo, self._language(), decoding, on_answer, on_step)
         elif todo:
-            self._answer_ragged(todo, fitting, decoding, on_answer, between_steps)
+            self._answer_ragged(todo, fitting, decoding, on_answer, on_step)
 
     def _answer_ragged(
         self,
@@ -215,7 +215,7 @@ class TransformersEngine:
         suite: list[Prompt],
         decoding: Decoding,
         on_answer: OnAnswer,
-        between_steps: BetweenSteps,
+        on_step: OnStep,
     ) -> None:
         """Answer with as many slots as fit; after an out-of-memory with half of them."""
         left = {(prompt.case_id, prompt.sample): prompt for prompt in todo}
@@ -231,7 +231,7 @@ class TransformersEngine:
             try:
                 forward = self._forward_for(Plan(slots, plan.capacity))
                 loop = DecodeLoop(forward, slots, self._language(), decoding, self._replay)
-                loop.run(list(left.values()), on_one, between_steps)
+                loop.run(list(left.values()), on_one, on_step)
             except torch.OutOfMemoryError:
                 out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
             if not out_of_memory:

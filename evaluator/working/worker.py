@@ -23,7 +23,7 @@ from typing import BinaryIO, cast
 from sidestep.evaluator.cases.case import Suite
 from sidestep.evaluator.cases.exchange import Answer, Request
 from sidestep.evaluator.cases.result import CaseResult, NoiseFloor
-from sidestep.evaluator.engine.protocol import BetweenSteps, Engine
+from sidestep.evaluator.engine.protocol import Engine, OnStep
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.evaluator.sharing.governor import Governor, policy_for
 from sidestep.evaluator.sharing.process_priority import ProcessorShare, die_with_parent
@@ -74,15 +74,15 @@ class Worker:
         """Answer and score every case that is not done yet. Raises what ``failure_of`` understands."""
         suite = self._suite_of(assignment)
         self._governor.begin(assignment.paces)
-        self._engine.beside(self._governor.training)
-        between_steps = self._hook(assignment, time.monotonic())
+        self._engine.set_training_active(self._governor.training)
+        on_step = self._hook(assignment, time.monotonic())
         try:
-            between_steps(0)  # attaching is work beside training, too, and waits for its turn
+            on_step(0)  # attaching is work beside training, too, and waits for its turn
             begin = time.monotonic()
             self._send(Progress("loading"))
             self._attach(assignment)
             attached = time.monotonic()
-            noise = self._answer(assignment, suite, between_steps)
+            noise = self._answer(assignment, suite, on_step)
         finally:
             self._engine.detach()
             sharing = self._governor.end()
@@ -105,7 +105,7 @@ class Worker:
                 continue  # rotated away while loading; the next source may still have it
             return
 
-    def _answer(self, assignment: Assignment, suite: Suite, between_steps: BetweenSteps) -> NoiseFloor:
+    def _answer(self, assignment: Assignment, suite: Suite, on_step: OnStep) -> NoiseFloor:
         cases = {case.id: case for case in suite.cases}
         requests = [Request(case.id, case.messages, case.max_new_tokens, case.reference) for case in suite.cases]
         answers: list[Answer] = []
@@ -119,7 +119,7 @@ class Worker:
 
         done = set(assignment.done)
         todo = [request for request in requests if request.case_id not in done]
-        self._engine.answer(todo, assignment.decoding, on_answer, between_steps, plan_for=requests)
+        self._engine.answer(todo, assignment.decoding, on_answer, on_step, plan_for=requests)
         if self._engine.info.exact:
             return NoiseFloor(0.0, len(cases), "answers are bit-identical in every layout tried at start")
         again = noise_sample(todo)
@@ -131,11 +131,11 @@ class Worker:
 
         # alone or nearly so, and without the whole suite's plan: as different a layout as there is
         for start in range(0, len(again), NOISE_COMPANY):
-            self._engine.answer(again[start : start + NOISE_COMPANY], assignment.decoding, compare, between_steps)
+            self._engine.answer(again[start : start + NOISE_COMPANY], assignment.decoding, compare, on_step)
         how = f"measured: the same cases again, {NOISE_COMPANY} at a time"
         return NoiseFloor(flips[0] / len(again), len(again), how) if again else NoiseFloor()
 
-    def _hook(self, assignment: Assignment, begin: float) -> BetweenSteps:
+    def _hook(self, assignment: Assignment, begin: float) -> OnStep:
         """What happens between two steps: the deadline, a sign of life, and the governor's pauses."""
         reported = 0.0
 
@@ -151,11 +151,11 @@ class Worker:
                 reported = now
                 self._send(Progress("answering", tokens))
 
-        def between_steps(tokens: int) -> None:
+        def on_step(tokens: int) -> None:
             still_there(tokens)
             self._governor.between_steps(lambda: still_there(tokens))
 
-        return between_steps
+        return on_step
 
 
 def noise_sample(requests: Sequence[Request]) -> list[Request]:

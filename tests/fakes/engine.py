@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
+from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
 
@@ -49,7 +49,7 @@ class FakeEngine:
     def detach(self) -> None:
         self._attached = "base"
 
-    def beside(self, training: bool) -> None:
+    def set_training_active(self, active: bool) -> None:
         pass
 
     def park(self) -> None:
@@ -60,18 +60,18 @@ class FakeEngine:
         requests: Sequence[Request],
         decoding: Decoding,
         on_answer: OnAnswer,
-        between_steps: BetweenSteps,
+        on_step: OnStep,
         plan_for: Sequence[Request] = (),
     ) -> None:
         script = _script()
         answers = script.get("answers", {}).get(self._attached, {})
         hold_after = script.get("hold_after", {}).get(self._attached)
         for number, request in enumerate(requests):
-            between_steps(number)
+            on_step(number)
             if self._attached in script.get("die", []):
                 os.kill(os.getpid(), signal.SIGKILL)
             if number == hold_after:
-                _hold(Path(script["hold"]), between_steps, number)
+                _hold(Path(script["hold"]), on_step, number)
             _log(script, f"{self._attached} {request.case_id}")
             text = answers.get(request.case_id, self._attached)
             on_answer(Answer(request.case_id, text, 3, len(text.split()), "stop", 0.001))
@@ -87,12 +87,12 @@ def _script() -> dict[str, Any]:
     return loaded
 
 
-def _hold(path: Path, between_steps: BetweenSteps, number: int) -> None:
+def _hold(path: Path, on_step: OnStep, number: int) -> None:
     """Stay in the middle of an evaluation until ``path`` is deleted."""
     while path.exists():
         threading.Event().wait(0.02)
         if not path.name.endswith(".silent"):
-            between_steps(number)
+            on_step(number)
 
 
 def _log(script: dict[str, Any], line: str) -> None:

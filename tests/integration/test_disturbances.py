@@ -136,10 +136,10 @@ def test_half_of_the_threads_change_no_answer(
     before = torch.get_num_threads()
     monkeypatch.setattr(engine, "_threads", 2)
     try:
-        engine.beside(False)
+        engine.set_training_active(False)
         assert torch.get_num_threads() == 2
         alone = answered(engine, requests[:2], lambda tokens: None)
-        engine.beside(True)
+        engine.set_training_active(True)
         assert torch.get_num_threads() == 1
         assert answered(engine, requests[:2], lambda tokens: None) == alone
     finally:

@@ -181,12 +181,12 @@ def test_half_of_the_threads_beside_a_training_and_the_same_answers(base_model: 
     torch.set_num_threads(2)
     try:
         engine = create(EngineSettings(str(base_model), device="cpu", dtype="bfloat16"))
-        engine.beside(False)
+        engine.set_training_active(False)
         alone = answers(engine)
-        engine.beside(True)
+        engine.set_training_active(True)
         assert torch.get_num_threads() == 1
         assert answers(engine) == alone
-        engine.beside(False)
+        engine.set_training_active(False)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

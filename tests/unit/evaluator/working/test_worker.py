@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine.protocol import BetweenSteps, EngineInfo, OnAnswer
+from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
 from sidestep.evaluator.sharing.governor import Governor, Policy
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Finished
@@ -33,8 +33,8 @@ class TableEngine:
     def detach(self) -> None:
         self.log.append("detach")
 
-    def beside(self, training: bool) -> None:
-        self.log.append("beside a training" if training else "alone")
+    def set_training_active(self, active: bool) -> None:
+        self.log.append("beside a training" if active else "alone")
 
     def park(self) -> None:
         self.log.append("park")
@@ -44,12 +44,12 @@ class TableEngine:
         requests: Sequence[Request],
         decoding: Decoding,
         on_answer: OnAnswer,
-        between_steps: BetweenSteps,
+        on_step: OnStep,
         plan_for: Sequence[Request] = (),
     ) -> None:
         for number, request in enumerate(requests):
             self._before_each(number)
-            between_steps(number)
+            on_step(number)
             on_answer(Answer(request.case_id, "yes", 1, 1, "stop", 0.0))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from sidestep.shared.commands import run_app
+from sidestep.shared.commands.program import run_app
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.logs import configure_logging
 from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE

@@ -33,7 +33,8 @@ from sidestep.evaluator.watching.adoption import Adoption
 from sidestep.evaluator.watching.planning import FindTasks
 from sidestep.evaluator.watching.rerun import rerun_tasks
 from sidestep.evaluator.working.supervisor import Session, Supervisor, Until
-from sidestep.shared.commands import EXIT_FAILURE, run_app
+from sidestep.shared.commands.exit_codes import EXIT_FAILURE
+from sidestep.shared.commands.program import run_app
 from sidestep.shared.launch.live_display import is_wanted, live_view
 from sidestep.shared.launch.processes import leads_session
 from sidestep.shared.logs import configure_logging

@@ -15,7 +15,7 @@ from sidestep.evaluator.exporting.sending import Sender
 from sidestep.evaluator.exporting.tables import write_table
 from sidestep.evaluator.results.report import Report
 from sidestep.evaluator.results.store import StoredReport, read_reports
-from sidestep.shared.commands import EXIT_FAILURE
+from sidestep.shared.commands.exit_codes import EXIT_FAILURE
 from sidestep.shared.errors import ConfigError, NotComparable
 from sidestep.shared.logs import configure_logging
 

@@ -27,7 +27,7 @@ from sidestep.evaluator.presenting.schema import DOCUMENTS, schema_of
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.evaluator.results.store import read_reports
 from sidestep.evaluator.working.supervisor import Session
-from sidestep.shared.commands import EXIT_REGRESSION
+from sidestep.shared.commands.exit_codes import EXIT_REGRESSION
 from sidestep.shared.errors import ConfigError, NotComparable
 from sidestep.shared.files import to_json
 from sidestep.shared.logs import configure_logging, get_logger, terminal_safe

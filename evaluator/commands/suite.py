@@ -15,7 +15,7 @@ from sidestep.evaluator.commands.options import Options
 from sidestep.evaluator.suite.checking import Mistake, mistakes_in
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scorers.base import shortened
-from sidestep.shared.commands import EXIT_FAILURE
+from sidestep.shared.commands.exit_codes import EXIT_FAILURE
 from sidestep.shared.errors import ConfigError, SuiteError
 from sidestep.shared.files import replace_file, to_json
 from sidestep.shared.logs import configure_logging, terminal_safe

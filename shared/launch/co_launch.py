@@ -19,12 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
 
+from sidestep.shared.commands.exit_codes import EXIT_FAILURE, EXIT_REGRESSION
 from sidestep.shared.launch.processes import OWN_SESSION, own_group
 from sidestep.shared.logs import get_logger
 
 log = get_logger("sidestep")
-
-REGRESSION_EXIT = 3
 
 
 @dataclass
@@ -47,8 +46,8 @@ class Ended:
     def exit_code(self) -> int:
         """0 success, 1 failure of either side or an interruption, 3 a regression found by the evaluator."""
         if self.trainer != 0 or self.interrupted:
-            return 1
-        return self.evaluator if self.evaluator in (0, REGRESSION_EXIT) else 1
+            return EXIT_FAILURE
+        return self.evaluator if self.evaluator in (0, EXIT_REGRESSION) else EXIT_FAILURE
 
 
 class CoLaunch:
@@ -153,7 +152,7 @@ class CoLaunch:
             )
 
     def _report(self, what: str, code: int) -> None:
-        if code not in (0, REGRESSION_EXIT) and not self._stop.requests:
+        if code not in (0, EXIT_REGRESSION) and not self._stop.requests:
             log.error("%s failed (%s)", what, describe_exit(code))
 
     def _on_signal(self, number: int, frame: object) -> None:

@@ -11,7 +11,8 @@ from typing import IO, Annotated
 
 import typer
 
-from sidestep.shared.commands import EXIT_USAGE, run_app
+from sidestep.shared.commands.exit_codes import EXIT_USAGE
+from sidestep.shared.commands.program import run_app
 from sidestep.shared.launch.co_launch import CoLaunch, python_command
 from sidestep.shared.launch.live_display import is_wanted, live_view
 from sidestep.shared.logs import configure_logging, get_logger

@@ -24,8 +24,9 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 import sidestep
+from sidestep.shared.commands.exit_codes import EXIT_REGRESSION
 from sidestep.shared.errors import BaseModelError
-from sidestep.shared.launch.co_launch import REGRESSION_EXIT, describe_exit
+from sidestep.shared.launch.co_launch import describe_exit
 from sidestep.shared.launch.processes import own_group
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
@@ -99,7 +100,7 @@ class EvaluatorProcess:
             return None
         if code is None:
             self._stop(f"after {seconds:.0f} s")
-        elif code in (0, REGRESSION_EXIT):
+        elif code in (0, EXIT_REGRESSION):
             log.info("the evaluator has finished; its log is %s", self.log_file)
         else:
             log.error("the evaluator failed (%s); %s:\n%s", describe_exit(code), self.log_file, self._log_tail())

@@ -1,7 +1,4 @@
-"""Running a command line program: one line per error of the user's, the documented exit codes, no traceback.
-
-Exit codes: 0 success, 1 failure, 2 usage, 3 regression found or refused by a gate (only when asked for).
-"""
+"""Running a command line program: one line per error of the user's, the documented exit codes, no traceback."""
 
 from __future__ import annotations
 
@@ -11,10 +8,6 @@ import typer
 
 from sidestep.shared.errors import SidestepError
 from sidestep.shared.logs import terminal_safe
-
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_REGRESSION = 3
 
 
 def run_app(app: typer.Typer, name: str) -> None:

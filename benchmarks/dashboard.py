@@ -21,7 +21,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from sidestep.evaluator.cases.result import CaseStatus, Identity
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.presenting.dashboard.build import write_dashboard
 from sidestep.evaluator.results.report import (
     CaseEntry,
@@ -35,6 +35,7 @@ from sidestep.evaluator.results.report import (
     count_results,
 )
 from sidestep.evaluator.results.store import StoredReport
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ReportsFolder
 
 WORDS = [
@@ -76,7 +77,7 @@ def _case(index: int, passed: bool, answer: str) -> CaseEntry:
 
 def _report(number: int, cases: tuple[CaseEntry, ...], before: dict[str, CaseStatus]) -> Report:
     step = 10 * (number + 1)
-    identity = Identity("model", step, f"m{step}", "s" * 64, "d")
+    identity = Identity(CheckpointKey("model", step, f"m{step}"), "s" * 64, "d")
     broken, fixed = (
         tuple(case.id for case in cases if case.status is now and before.get(case.id, now) is not now)
         for now in (CaseStatus.FAILED, CaseStatus.PASSED)
@@ -85,10 +86,7 @@ def _report(number: int, cases: tuple[CaseEntry, ...], before: dict[str, CaseSta
     return Report(
         checkpoint=identity.label, step=step, expert_name="expert-large", expert_version="1.0.0", test_cases=cases,
         test_results=count_results(cases), categories=count_by_category(cases), comparisons={"previous": entry},
-        identity=IdentityEntry(
-            model_folder="model", step=step, manifest_hash=f"m{step}", suite_hash="s" * 64, decoding_hash="d",
-            id=identity.id,
-        ),
+        identity=IdentityEntry.of(identity),
         training=TrainingEntry(loss=3 / (number + 2)),
         timing=TimingEntry(finished_at=f"2026-01-01T{number // 60:02}:{number % 60:02}:00+00:00"),
     )  # fmt: skip

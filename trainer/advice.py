@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sidestep.shared.files import read_bounded
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.identity import CheckpointKey
 from sidestep.shared.protocol.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder
 from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
 from sidestep.shared.protocol.place import reports_of
@@ -34,8 +35,7 @@ class Advice:
 
     run_id: str
     newest_step: int
-    best_step: int
-    best_manifest_hash: str
+    best: CheckpointKey
     stop: bool
     reason: str
 
@@ -88,9 +88,10 @@ class FollowAdvice(TrainerCallback):
                 )
 
     def _spare(self, folder: ModelFolder, state: TrainerState, advice: Advice) -> None:
-        best = folder.checkpoint(advice.best_step)
+        assert advice.best.step is not None
+        best = folder.checkpoint(advice.best.step)
         marker = _marker(best)
-        if marker and marker.manifest_hash == advice.best_manifest_hash:
+        if marker and marker.key(folder.root.name) == advice.best:
             state.best_model_checkpoint = self._spared = str(best)
 
     def _advice(self, folder: ModelFolder) -> Advice | None:
@@ -101,11 +102,11 @@ class FollowAdvice(TrainerCallback):
         try:
             document = orjson.loads(read_bounded(reports_of(folder).advice, MAX_ADVICE_BYTES))
             about = document["models"][folder.root.name]
+            best = about["best"]
             advice = Advice(
                 run_id=str(about["newest_run_id"]),
                 newest_step=int(about["newest_step"]),
-                best_step=int(about["best"]["step"]),
-                best_manifest_hash=str(about["best"]["manifest_hash"]),
+                best=CheckpointKey(folder.root.name, int(best["step"]), str(best["manifest_hash"])),
                 stop=about["stop"]["suggested"] is True,
                 reason=str(about["stop"]["reason"]),
             )

@@ -1,23 +1,12 @@
-"""What became of a case, a checkpoint and an evaluation: the values that cross the evaluator's layers."""
+"""What became of a case and an evaluation: the values that cross the evaluator's layers."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 PASS_SCORE = 8.0
 TOP_SCORE = 10.0
-
-
-class Outcome(StrEnum):
-    """How a checkpoint ended; each published checkpoint gets exactly one."""
-
-    EVALUATED = "evaluated"
-    REJECTED = "rejected"
-    VANISHED = "vanished"
-    SKIPPED = "skipped"
-    ERROR = "error"
 
 
 class CaseStatus(StrEnum):
@@ -102,27 +91,3 @@ class NoiseFloor:
     flip_rate: float | None = None
     cases: int = 0
     how: str = ""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What makes an outcome the same outcome: same identity, already done.
-
-    ``step`` is None for the base model without adapter; ``manifest_hash`` then is the base model's fingerprint.
-    """
-
-    model_folder: str
-    step: int | None
-    manifest_hash: str
-    suite_hash: str
-    decoding_hash: str
-
-    @property
-    def id(self) -> str:
-        """Short name for claims and attempt folders (32 hex digits)."""
-        text = "\n".join((self.model_folder, str(self.step), self.manifest_hash, self.suite_hash, self.decoding_hash))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    @property
-    def label(self) -> str:
-        return "base" if self.step is None else f"checkpoint-{self.step}"

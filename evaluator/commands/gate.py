@@ -31,7 +31,7 @@ from sidestep.shared.commands.exit_codes import EXIT_REGRESSION
 from sidestep.shared.errors import ConfigError, NotComparable
 from sidestep.shared.files import to_json
 from sidestep.shared.logs import configure_logging, get_logger, terminal_safe
-from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.layout import ReportsFolder, step_named
 
 log = get_logger("evaluator")
 
@@ -150,8 +150,7 @@ def chosen_report(reports: ReportsFolder, name: str) -> Report:
         found = max(current, key=lambda each: each.step or 0, default=None)
     elif name == "best":
         found = best_of(each for each in current if each.evaluated)
-    elif name.removeprefix("checkpoint-").isdecimal():
-        step = int(name.removeprefix("checkpoint-"))
+    elif (step := step_named(name)) is not None:
         found = next((each for each in current if each.step == step), None)
     else:
         raise ConfigError(f"--checkpoint {name!r} is neither a step nor best nor newest")

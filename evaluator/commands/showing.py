@@ -30,7 +30,7 @@ from sidestep.evaluator.working.attempts import finished_cases
 from sidestep.shared.errors import NotComparable
 from sidestep.shared.files import to_json
 from sidestep.shared.launch.live_display import evaluator_row, training_rows
-from sidestep.shared.protocol.layout import REPORT_NAME, ReportsFolder
+from sidestep.shared.protocol.layout import REPORT_NAME, ReportsFolder, checkpoint_name, checkpoint_step, step_named
 from sidestep.shared.protocol.presence import evaluators_present
 
 
@@ -79,16 +79,14 @@ def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
     outcomes = list_outcomes(reports)
     suite_hash = load_suite(settings.suite_path).sha256 if settings.suite_path.is_file() else NO_SUITE
     conditions = Conditions(suite_hash, settings.decoding.sha256)
-    tasks = pending_tasks(
-        scan(settings.place), conditions, {record.identity.identity.id for record in outcomes}, settings.order
-    )
+    tasks = pending_tasks(scan(settings.place), conditions, {record.identity.id for record in outcomes}, settings.order)
     evaluating = {each.checkpoint for each in evaluators_present(reports) if each.state == "evaluating"}
     rows = [
         StatusRow(
             record.checkpoint,
             record.outcome.value,
             record.reason or "",
-            record.identity.model_folder,
+            record.identity.key.model_folder,
             record.expert_version,
         )
         for record in outcomes
@@ -98,10 +96,13 @@ def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
         state = "evaluating" if task.identity.label in evaluating else "pending"
         detail = f"{done} cases finished" if done else ""
         version = task.candidate.marker.expert_version if task.candidate and task.candidate.marker else ""
-        rows.append(StatusRow(task.identity.label, state, detail, task.identity.model_folder, version))
-    return sorted(
-        rows, key=lambda row: (row.version, int(row.checkpoint.rpartition("-")[2]) if "-" in row.checkpoint else -1)
-    )
+        rows.append(StatusRow(task.identity.label, state, detail, task.identity.key.model_folder, version))
+
+    def position(row: StatusRow) -> tuple[str, int]:
+        step = checkpoint_step(row.checkpoint)
+        return row.version, -1 if step is None else step
+
+    return sorted(rows, key=position)
 
 
 def print_comparison(reports: ReportsFolder, a: str, b: str, *, as_json: bool) -> tuple[ComparisonEntry, Report]:
@@ -141,7 +142,8 @@ def _close_to(name: str, known: set[str]) -> str:
 def find_report(stored: list[StoredReport], name: str, reports: ReportsFolder) -> Report:
     """The report a user means by a step, ``checkpoint-<step>``, ``base``, or a version (its last checkpoint)."""
     evaluated = [each for each in stored if each.report.evaluated]
-    label = f"checkpoint-{name}" if name.isdecimal() else name
+    step = step_named(name)
+    label = name if step is None else checkpoint_name(step)
     named = [each for each in evaluated if each.report.checkpoint == label]
     if named:
         return min(named, key=lambda each: each.archived).report

@@ -1,12 +1,14 @@
 """``advice.json``: which checkpoint is best, where it is going, whether to stop. A pure function of all reports.
 
 A trainer may read it and never waits for it: it says what was known when it was written. A reader can check with
-``manifest_hash`` that a folder still holds the checkpoint that is meant.
+``manifest_hash`` (the hash of its list of files) that a folder still holds the checkpoint that is meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from pydantic import Field
 
 from sidestep.evaluator import statistics
 from sidestep.evaluator.comparing.comparison import best_of, compare
@@ -29,7 +31,7 @@ class BestCheckpoint(Document):
     step: int
     success_rate: float
     interval: Interval | None
-    manifest_hash: str
+    files_hash: str = Field(validation_alias="manifest_hash", serialization_alias="manifest_hash")
     run_id: str
 
 
@@ -106,7 +108,7 @@ def _best(best: Report) -> BestCheckpoint:
         step=_step(best),
         success_rate=best.test_results.rate,
         interval=best.test_results.weighted.interval if best.test_results.weighted else best.test_results.interval,
-        manifest_hash=best.identity.manifest_hash,
+        files_hash=best.identity.files_hash,
         run_id=best.training.run_id,
     )
 

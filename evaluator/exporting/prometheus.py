@@ -18,9 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sidestep.evaluator.cases.result import Outcome
 from sidestep.evaluator.working.committing import Committed
 from sidestep.shared.errors import ConfigError
+from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
 
 _STATES = ("starting", "waiting", "evaluating")

@@ -8,4 +8,12 @@ from pydantic import BaseModel, ConfigDict
 class Document(BaseModel):
     """Part of a JSON document. Unknown keys are passed over: an older Sidestep reads what a newer one has added to."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )

@@ -12,16 +12,17 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from sidestep.evaluator.cases.result import Identity
 from sidestep.evaluator.results.report import (
-    SCHEMA_VERSION,
     InvalidReport,
     Report,
     count_by_category,
     count_results,
     rate_interval,
 )
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import checkpoint_step
+from sidestep.shared.protocol.outcomes import SCHEMA_VERSION
+from sidestep.shared.records import record_document
 
 LEGACY = "legacy"  # stands for the hashes of what the host's old reports do not say
 
@@ -44,7 +45,7 @@ def parse_report(content: bytes) -> Report:
 
 def is_legacy(report: Report) -> bool:
     """Whether the host's old script wrote it. Such a report is never rewritten: it may hold keys of its own."""
-    return report.identity.manifest_hash == LEGACY
+    return report.identity.files_hash == LEGACY
 
 
 def _loaded(content: bytes) -> dict[str, Any]:
@@ -66,14 +67,14 @@ def _from_legacy(document: dict[str, Any]) -> dict[str, Any]:
     step = document.get("step", checkpoint_step(name) if isinstance(name, str) else None)
     if not isinstance(name, str) or not isinstance(step, int):
         raise InvalidReport("checkpoint: is missing or names no step")
-    identity = Identity(str(document.get("model_folder", "")), step, LEGACY, LEGACY, LEGACY)
+    identity = Identity(CheckpointKey(str(document.get("model_folder", "")), step, LEGACY), LEGACY, LEGACY)
     timestamp = str(document.get("timestamp", ""))
     cases = document.get("test_cases") or []
     return {
         **document,
         "step": step,
         "timestamp": timestamp,
-        "identity": {**vars(identity), "id": identity.id},
+        "identity": {**record_document(identity), "id": identity.id},
         "timing": {"finished_at": timestamp},
         "test_cases": [_legacy_case(case) for case in cases if isinstance(case, dict)],
     }

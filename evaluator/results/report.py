@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sidestep.evaluator.cases.result import CaseStatus, Identity, Outcome
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.results.document import Document
 from sidestep.evaluator.results.evidence import (
     CategoryChange,
@@ -21,23 +21,30 @@ from sidestep.evaluator.results.evidence import (
 )
 from sidestep.evaluator.statistics import effective_cases, wilson
 from sidestep.shared.files import to_json
-
-SCHEMA_VERSION = 2
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
+from sidestep.shared.protocol.outcomes import SCHEMA_VERSION, Outcome, OutcomeRecord
+from sidestep.shared.records import record_document
 
 
 class IdentityEntry(Document):
-    """What makes this outcome the same outcome (evaluator.cases.result.Identity), and its short name."""
+    """What makes this outcome the same outcome (shared.protocol.identity.Identity), and its short name."""
 
     model_folder: str
     step: int | None
-    manifest_hash: str
+    files_hash: str = Field(validation_alias="manifest_hash", serialization_alias="manifest_hash")
     suite_hash: str
     decoding_hash: str
     id: str = ""
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.model_folder, self.step, self.manifest_hash, self.suite_hash, self.decoding_hash)
+        key = CheckpointKey(self.model_folder, self.step, self.files_hash)
+        return Identity(key, self.suite_hash, self.decoding_hash)
+
+    @classmethod
+    def of(cls, identity: Identity) -> IdentityEntry:
+        """An identity as a report holds it."""
+        return cls.model_validate({**record_document(identity), "id": identity.id})
 
 
 class CheckEntry(Document):
@@ -248,31 +255,8 @@ class Report(Document):
         return to_json(self.model_dump(mode="json"))
 
 
-class OutcomeRecord(Document):
-    """``outcome.json``: the small file beside a report by which scans know what is done."""
-
-    schema_version: int = SCHEMA_VERSION
-    checkpoint: str
-    outcome: Outcome
-    reason: str | None = None
-    expert_version: str = ""
-    finished_at: str = ""
-    identity: IdentityEntry
-
-    def to_bytes(self) -> bytes:
-        return to_json(self.model_dump(mode="json"))
-
-
 class InvalidReport(ValueError):
     """The bytes are no report of this schema; the text says why."""
-
-
-def parse_outcome(content: bytes) -> OutcomeRecord | None:
-    """An outcome record, or None when it is none."""
-    try:
-        return OutcomeRecord.model_validate_json(content)
-    except ValidationError:
-        return None
 
 
 def outcome_of(report: Report) -> OutcomeRecord:
@@ -283,7 +267,7 @@ def outcome_of(report: Report) -> OutcomeRecord:
         reason=report.reason,
         expert_version=report.expert_version,
         finished_at=report.timing.finished_at,
-        identity=report.identity,
+        identity=report.identity.identity,
     )
 
 

@@ -18,16 +18,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from sidestep.evaluator.results import files
-from sidestep.evaluator.results.report import InvalidReport, OutcomeRecord, Report, outcome_of, parse_outcome
-from sidestep.shared.files import fsync_folder, read_bounded
+from sidestep.evaluator.results.report import InvalidReport, Report, outcome_of
+from sidestep.shared.files import fsync_folder
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import (
     BASE_REPORT_NAME,
-    MAX_MARKER_BYTES,
-    OUTCOME_NAME,
     ReportsFolder,
     checkpoint_step,
 )
+from sidestep.shared.protocol.outcomes import OutcomeRecord, read_outcome
 
 log = get_logger("evaluator.store")
 
@@ -55,7 +54,7 @@ def list_outcomes(reports: ReportsFolder) -> list[OutcomeRecord]:
     found = []
     for folder in (*_current_folders(reports), *_archived_folders(reports)):
         try:
-            record = parse_outcome(read_bounded(folder / OUTCOME_NAME, MAX_MARKER_BYTES))
+            record = read_outcome(folder)
         except OSError:
             continue
         if record:
@@ -112,10 +111,10 @@ def _move_in(reports: ReportsFolder, staging: Path, report: Report, forced: bool
     identity = report.identity.identity
     final = reports.base if report.step is None else reports.checkpoint(report.step)
     with FileLock(reports.root / ".commit.lock", timeout=LOCK_SECONDS, mode=0o644):
-        if not forced and any(record.identity.identity == identity for record in list_outcomes(reports)):
+        if not forced and any(record.identity == identity for record in list_outcomes(reports)):
             return False
         records = [_outcome_in(folder) for folder in _current_folders(reports)]
-        current = [each.expert_version for each in records if each and each.identity.step is not None]
+        current = [each.expert_version for each in records if each and each.identity.key.step is not None]
         if is_late(report, version, current):
             _archive(reports, staging, outcome_of(report), final.name)
             return True
@@ -137,14 +136,16 @@ def _archive_other_versions(reports: ReportsFolder, version: str) -> None:
     """Make room for a new version of the expert. The base model's report belongs to none and stays."""
     for folder in _current_folders(reports):
         record = _outcome_in(folder)
-        if record and record.identity.step is not None and record.expert_version not in (version, *UNKNOWN_VERSIONS):
+        if record is None or record.identity.key.step is None:
+            continue
+        if record.expert_version not in (version, *UNKNOWN_VERSIONS):
             _archive(reports, folder, record)
 
 
 def _archive(reports: ReportsFolder, folder: Path, record: OutcomeRecord | None, name: str | None = None) -> None:
     """Move a report out of the way, to a free name; without effect when somebody else has just done it."""
     version = record.expert_version if record else "unknown"
-    model = record.identity.model_folder if record else "unknown"
+    model = record.identity.key.model_folder if record else "unknown"
     target = reports.archive / safe_name(version) / safe_name(model)
     target.mkdir(parents=True, exist_ok=True)
     for free in _free_names(name or folder.name):
@@ -186,7 +187,7 @@ def sweep_staging(reports: ReportsFolder, is_running: Callable[[], bool]) -> Non
 def _outcome_in(folder: Path) -> OutcomeRecord | None:
     """What a report's folder says it is; the host's old reports have no outcome file, but say it themselves."""
     try:
-        return parse_outcome(read_bounded(folder / OUTCOME_NAME, MAX_MARKER_BYTES))
+        return read_outcome(folder)
     except FileNotFoundError:
         pass
     except OSError:

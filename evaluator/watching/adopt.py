@@ -32,7 +32,7 @@ from sidestep.shared.protocol.checkpoint import (
     read_trainer_state,
 )
 from sidestep.shared.protocol.layout import ModelFolder, checkpoint_name
-from sidestep.shared.protocol.marker import FileEntry, Marker
+from sidestep.shared.protocol.marker import UNMARKED_RUN, FileEntry, Marker
 from sidestep.shared.protocol.outbox import OutboxLimits, enforce_limits, entry_name, remove, stage
 from sidestep.shared.protocol.place import Place
 
@@ -57,7 +57,7 @@ class UnmarkedDescription:
         """What a publisher would have said, as far as the folder tells. Raises IncompleteCheckpoint."""
         state = read_trainer_state(folder)
         return Marker(
-            run_id="unmarked",
+            run_id=UNMARKED_RUN,
             step=step,
             expert_name=self.expert_name,
             expert_version=self.expert_version,

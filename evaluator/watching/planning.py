@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from sidestep.evaluator.cases.result import Identity
 from sidestep.evaluator.settings import Order
 from sidestep.evaluator.watching.order import ordered
 from sidestep.evaluator.watching.scan import Candidate
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 
 NO_SUITE = "none"  # stands for the suite's hash where there are no test cases
 
@@ -30,19 +30,19 @@ class Conditions:
     decoding_hash: str
 
     def task(self, candidate: Candidate, *, forced: bool = False) -> Task:
-        identity = Identity(
-            candidate.model_folder, candidate.step, candidate.manifest_hash, self.suite_hash, self.decoding_hash
-        )
-        return Task(identity, candidate, forced)
+        return Task(Identity(candidate.key, self.suite_hash, self.decoding_hash), candidate, forced)
 
     def base_task(self, folder: str, fingerprint: str) -> Task:
         """The base model without adapter, named by its folder and fingerprint."""
-        return Task(Identity(folder, None, fingerprint, self.suite_hash, self.decoding_hash))
+        return Task(Identity(CheckpointKey(folder, None, fingerprint), self.suite_hash, self.decoding_hash))
 
     def base_is_done(self, folder: str, outcomes: Iterable[Identity]) -> bool:
         """Whether a base model of this name has an outcome; only the engine can tell whether it is the same one."""
         wanted = (folder, None, self.suite_hash, self.decoding_hash)
-        return any((each.model_folder, each.step, each.suite_hash, each.decoding_hash) == wanted for each in outcomes)
+        return any(
+            (outcome.key.model_folder, outcome.key.step, outcome.suite_hash, outcome.decoding_hash) == wanted
+            for outcome in outcomes
+        )
 
 
 FindTasks = Callable[[Conditions, Collection[str]], list[Task]]  # under these conditions, without those done

@@ -13,7 +13,7 @@ from sidestep.evaluator.watching.scan import Candidate, candidate_of, scan
 from sidestep.shared.errors import ConfigError, WeightsFolderError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_finished, describe_files
-from sidestep.shared.protocol.layout import ModelFolder
+from sidestep.shared.protocol.layout import ModelFolder, step_named
 
 log = get_logger("evaluator")
 
@@ -49,10 +49,10 @@ def parse_steps(checkpoints: str | None) -> set[int] | None:
     """Steps from ``250,500`` (``checkpoint-250`` works too); None means all. Raises ConfigError."""
     if checkpoints is None:
         return None
-    parts = [part.strip().removeprefix("checkpoint-") for part in checkpoints.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
+    steps = [step_named(part.strip()) for part in checkpoints.split(",") if part.strip()]
+    if not steps or None in steps:
         raise ConfigError(f"--checkpoints {checkpoints!r} is no list of steps", hint="write it like 250,500")
-    return {int(part) for part in parts}
+    return {step for step in steps if step is not None}
 
 
 def _accepted(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:

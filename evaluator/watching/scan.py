@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidestep.shared.files import NotARegularFile, TooLarge, read_bounded
+from sidestep.shared.protocol.identity import CheckpointKey
 from sidestep.shared.protocol.layout import MARKER_NAME, MAX_MARKER_BYTES, ModelFolder, checkpoint_name, checkpoint_step
 from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
 from sidestep.shared.protocol.outbox import held_entries, tombstones
@@ -27,17 +28,20 @@ class Candidate:
     ``skipped`` or ``rejected`` says why it is not to be evaluated; without ``sources`` it cannot be any more.
     """
 
-    model_folder: str
-    step: int
-    manifest_hash: str
+    key: CheckpointKey
     sources: tuple[Path, ...] = ()
     marker: Marker | None = None
     skipped: str | None = None
     rejected: str | None = None
 
     @property
-    def key(self) -> tuple[str, int, str]:
-        return self.model_folder, self.step, self.manifest_hash
+    def model_folder(self) -> str:
+        return self.key.model_folder
+
+    @property
+    def step(self) -> int:
+        assert self.key.step is not None  # a base model is not published
+        return self.key.step
 
 
 def scan(place: Place) -> list[Candidate]:
@@ -51,7 +55,7 @@ def scan(place: Place) -> list[Candidate]:
 
 def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
     """One candidate for each checkpoint, with every place it may be read from, by model folder and step. Pure."""
-    found: dict[tuple[str, int, str], Candidate] = {}
+    found: dict[CheckpointKey, Candidate] = {}
     for candidate in candidates:
         known = found.get(candidate.key)
         found[candidate.key] = _merge(known, candidate) if known else candidate
@@ -70,8 +74,7 @@ def _held(model: ModelFolder) -> Iterable[Candidate]:
 
 def _dropped(model: ModelFolder) -> Iterable[Candidate]:
     for stone in tombstones(model):
-        marker = stone.marker
-        yield Candidate(model.root.name, marker.step, marker.manifest_hash, (), marker, skipped=stone.reason)
+        yield Candidate(stone.marker.key(model.root.name), (), stone.marker, skipped=stone.reason)
 
 
 def _marked(model: ModelFolder) -> Iterable[Candidate]:
@@ -112,11 +115,11 @@ def _read_marked(model: ModelFolder, step: int) -> Iterable[Candidate]:
 def candidate_of(model: ModelFolder, marker: Marker, *sources: Path) -> Candidate:
     """The checkpoint that a marker speaks of, to be read from ``sources``."""
     reason = f"cannot be evaluated because {marker.not_evaluable}" if marker.not_evaluable else None
-    return Candidate(model.root.name, marker.step, marker.manifest_hash, sources, marker, rejected=reason)
+    return Candidate(marker.key(model.root.name), sources, marker, rejected=reason)
 
 
 def _rejected(model: ModelFolder, step: int, reason: str, content: bytes) -> Candidate:
-    return Candidate(model.root.name, step, hashlib.sha256(content).hexdigest(), rejected=reason)
+    return Candidate(CheckpointKey(model.root.name, step, hashlib.sha256(content).hexdigest()), rejected=reason)
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from types import TracebackType
 
 from pydantic import TypeAdapter, ValidationError
 
-from sidestep.evaluator.cases.result import CaseResult, Identity
+from sidestep.evaluator.cases.result import CaseResult
 from sidestep.shared.files import replace_file, to_json, to_json_line
+from sidestep.shared.protocol.identity import Identity
 from sidestep.shared.protocol.layout import ReportsFolder
 
 MAX_ATTEMPTS = 3

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sidestep.evaluator.cases.case import Suite
-from sidestep.evaluator.cases.result import CaseResult, Outcome, Sharing
+from sidestep.evaluator.cases.result import CaseResult, Sharing
 from sidestep.evaluator.comparing.agreement import judge_entry
 from sidestep.evaluator.comparing.pass_at_k import pass_at_k
 from sidestep.evaluator.engine.protocol import EngineInfo
@@ -23,6 +23,7 @@ from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol import outbox
 from sidestep.shared.protocol.layout import OUTBOX_NAME
 from sidestep.shared.protocol.marker import Marker
+from sidestep.shared.protocol.outcomes import Outcome
 
 log = get_logger("evaluator")
 
@@ -61,10 +62,10 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
     identity = ending.task.identity
     marker = ending.task.candidate.marker if ending.task.candidate else None
     cases = _cases(ending.cases, ending.suite)
-    known = marker is not None and marker.run_id != "unmarked"
+    known = marker is not None and not marker.is_unmarked
     return schema.Report(
         checkpoint=identity.label,
-        step=identity.step,
+        step=identity.key.step,
         timestamp=_iso(ending.finished_at) or "",
         expert_name=marker.expert_name if marker and known else settings.expert_name,
         expert_version=marker.expert_version if marker and known else settings.expert_version,
@@ -73,7 +74,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
         test_results=schema.count_results(cases),
         categories=schema.count_by_category(cases),
         test_cases=cases,
-        identity=schema.IdentityEntry(**asdict(identity), id=identity.id),
+        identity=schema.IdentityEntry.of(identity),
         suite=_suite(ending.suite),
         decoding=asdict(settings.decoding),
         environment=_environment(ending.engine),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidestep.evaluator.cases.case import Suite
-from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Outcome, Sharing
+from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
 from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.watching.planning import Task
@@ -20,6 +20,7 @@ from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, Fi
 from sidestep.evaluator.working.model_worker import ModelWorker
 from sidestep.shared.errors import EngineError
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.outcomes import Outcome
 
 log = get_logger("evaluator")
 

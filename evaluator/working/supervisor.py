@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from sidestep.evaluator.cases.case import Suite
-from sidestep.evaluator.cases.result import CaseResult, CaseStatus, Identity, Outcome
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 from sidestep.evaluator.reporting.refreshing import DerivedFiles
 from sidestep.evaluator.results.store import list_outcomes, sweep_staging
 from sidestep.evaluator.settings import EvaluatorSettings
@@ -28,7 +28,9 @@ from sidestep.evaluator.working.model_worker import ModelWorker, StopRequested, 
 from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.errors import EngineError, ReportsFolderError, SuiteError
 from sidestep.shared.logs import get_logger
+from sidestep.shared.protocol.identity import Identity
 from sidestep.shared.protocol.layout import model_folder_name
+from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import Presence, evaluators_present
 
 log = get_logger("evaluator")
@@ -167,7 +169,7 @@ class Supervisor:
         """What is to be done now; the base model comes when no checkpoint waits."""
         suite = self._current_suite()
         conditions = Conditions(suite.sha256 if suite else NO_SUITE, self._settings.decoding.sha256)
-        outcomes = [record.identity.identity for record in list_outcomes(self._settings.place.reports)]
+        outcomes = [record.identity for record in list_outcomes(self._settings.place.reports)]
         done = {identity.id for identity in outcomes}
         found = self._find_tasks(conditions, done)
         tasks = [task for task in found if not (task.forced and task.identity.id in self._ended)]
@@ -235,7 +237,7 @@ class Supervisor:
 
     def _done_meanwhile(self, task: Task) -> bool:
         outcomes = list_outcomes(self._settings.place.reports)
-        return not task.forced and any(record.identity.identity == task.identity for record in outcomes)
+        return not task.forced and any(record.identity == task.identity for record in outcomes)
 
     def _evaluate(self, task: Task, others: Sequence[Task]) -> None:
         fresh = task.forced and task.identity.id not in self._begun
@@ -250,7 +252,7 @@ class Supervisor:
         self._ended.add(task.identity.id)
         if committed:
             self._session.committed.append(committed)
-            waiting = [other.identity.step for other in others if other.identity.step is not None]
+            waiting = [other.identity.key.step for other in others if other.identity.key.step is not None]
             for observer in self._observers:
                 observer.landed(committed, waiting)
 

@@ -12,7 +12,7 @@ from sidestep.shared.protocol.marker import FileEntry
 
 
 def verified_sources(sources: Sequence[Path], files: Sequence[FileEntry]) -> Iterable[Path]:
-    """Each folder whose files are exactly those of the file manifest, checked when its turn comes.
+    """Each folder whose files are exactly those of the file list, checked when its turn comes.
 
     Raises, once the folders are exhausted: CheckpointRejected when files were there and differed, else
     CheckpointVanished.

@@ -91,7 +91,7 @@ def describe_file(folder: Path, name: str) -> FileEntry:
 
 
 def describe_files(folder: Path) -> tuple[FileEntry, ...]:
-    """The file manifest of a checkpoint folder as it is now."""
+    """The file list of a checkpoint folder as it is now."""
     return tuple(describe_file(folder, name) for name in files_that_matter(folder))
 
 

@@ -57,6 +57,11 @@ def checkpoint_name(step: int) -> str:
     return f"checkpoint-{step}"
 
 
+def step_named(text: str) -> int | None:
+    """The step that a person means by ``250`` or ``checkpoint-250``, or None when it is neither."""
+    return int(text) if text.isdecimal() else checkpoint_step(text)
+
+
 def last_path_part(name: str) -> str:
     r"""The last part of a model name that may be a hub id, a POSIX path or a Windows path.
 

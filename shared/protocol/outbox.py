@@ -67,7 +67,7 @@ class Tombstone:
 
 
 def entry_name(marker: Marker) -> str:
-    return f"{marker.step}-{marker.manifest_hash[:12]}"
+    return f"{marker.step}-{marker.files_hash[:12]}"
 
 
 def stage(
@@ -79,7 +79,7 @@ def stage(
 ) -> Held:
     """Make the checkpoint's files durable, hold them, and return the visible entry.
 
-    ``describe`` turns the file manifest into the marker. Without ``touch`` the checkpoint's files are only read and
+    ``describe`` turns the file list into the marker. Without ``touch`` the checkpoint's files are only read and
     linked, as an evaluator must that adopts them. Raises PublishError when there is nothing to hold, OSError when a
     file is no regular file or cannot be read or written; nothing under a final name is left behind then.
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidestep.evaluator.cases.case import Case, Message, Suite
-from sidestep.evaluator.cases.result import CaseStatus, Identity
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.results.report import (
@@ -24,6 +24,7 @@ from sidestep.evaluator.results.report import (
     count_results,
 )
 from sidestep.evaluator.results.suites import keep_suite
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ReportsFolder
 
 P, F, U, E, X = (
@@ -66,14 +67,11 @@ def make_report(
     outputs: Mapping[str, str] | None = None,
 ) -> Report:  # fmt: skip
     cases = tuple(_case(name, status, step, (outputs or {}).get(name)) for name, status in statuses.items())
-    identity = Identity("tiny", step, f"m{step}-{version}", SUITE, "d")
+    identity = Identity(CheckpointKey("tiny", step, f"m{step}-{version}"), SUITE, "d")
     return Report(
         checkpoint=identity.label, step=step, expert_name="expert-shop", expert_version=version, test_cases=cases,
         test_results=count_results(cases), categories=count_by_category(cases),
-        identity=IdentityEntry(
-            model_folder="tiny", step=step, manifest_hash=identity.manifest_hash, suite_hash=SUITE, decoding_hash="d",
-            id=identity.id,
-        ),
+        identity=IdentityEntry.of(identity),
         suite=SuiteEntry(name="shop", version="1", sha256=SUITE, cases=len(cases)),
         environment=EnvironmentEntry(device="cpu", dtype="float32", base_model="tiny"),
         training=TrainingEntry(loss=None if step is None else 10 / step),

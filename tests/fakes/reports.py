@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sidestep.evaluator.cases.result import CaseStatus, Identity
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.results.report import (
     CaseEntry,
     EnvironmentEntry,
@@ -13,6 +13,7 @@ from sidestep.evaluator.results.report import (
     count_by_category,
     count_results,
 )
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 
 PASS, FAIL = CaseStatus.PASSED, CaseStatus.FAILED
 
@@ -28,7 +29,7 @@ def make_report(
     """A report over cases given as status, or status and score."""
     cases = tuple(_case(name, each) for name, each in statuses.items())
     suite, decoding = more.pop("suite_hash", "s"), more.pop("decoding_hash", "d")
-    identity = Identity("tiny", step, f"m{step}{version}{salt}", suite, decoding)
+    identity = Identity(CheckpointKey("tiny", step, f"m{step}{version}{salt}"), suite, decoding)
     return Report(
         checkpoint=identity.label,
         step=step,
@@ -37,10 +38,7 @@ def make_report(
         test_cases=cases,
         test_results=count_results(cases),
         categories=count_by_category(cases),
-        identity=IdentityEntry(
-            model_folder="tiny", step=step, manifest_hash=identity.manifest_hash, suite_hash=suite,
-            decoding_hash=decoding, id=identity.id,
-        ),
+        identity=IdentityEntry.of(identity),
         environment=more.pop("environment", EnvironmentEntry(device="cpu", dtype="float32")),
         timing=TimingEntry(finished_at=more.pop("finished_at", f"2026-01-0{version[0]}T00:00:{step or 0:02}")),
         **more,

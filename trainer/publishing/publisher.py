@@ -45,7 +45,7 @@ from sidestep.shared.protocol.layout import (
 )
 from sidestep.shared.protocol.marker import FileEntry, Marker
 from sidestep.shared.protocol.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
-from sidestep.shared.protocol.outcomes import PublishedCheckpoint, has_outcome
+from sidestep.shared.protocol.outcomes import has_outcome
 from sidestep.shared.protocol.pace import PaceFile
 from sidestep.shared.protocol.place import reports_of
 from sidestep.trainer.publishing.launch import (
@@ -284,7 +284,7 @@ class PublishCheckpoint(TrainerCallback):
         log.info(
             "published %s",
             checkpoint.name,
-            extra={"fields": {"step": step, "manifest_hash": held.marker.manifest_hash}},
+            extra={"fields": {"step": step, "manifest_hash": held.marker.files_hash}},
         )
         self._limit_outbox(model)
 
@@ -312,7 +312,7 @@ class PublishCheckpoint(TrainerCallback):
         reports = reports_of(model)
 
         def is_done(marker: Marker) -> bool:
-            return has_outcome(reports, PublishedCheckpoint(model.root.name, marker.step, marker.manifest_hash))
+            return has_outcome(reports, marker.key(model.root.name))
 
         for held in enforce_limits(model, self._limits, is_done):
             log.warning(

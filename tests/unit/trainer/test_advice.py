@@ -39,7 +39,7 @@ class Evaluator(TrainerCallback):
         about = {
             "newest_run_id": marker.run_id,
             "newest_step": state.global_step - 2,
-            "best": {"step": 2, "manifest_hash": marker.manifest_hash},
+            "best": {"step": 2, "manifest_hash": marker.files_hash},
             "stop": {"suggested": state.global_step >= 6, "reason": "nothing gets better"},
             **self._changes,
         }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sidestep.evaluator.cases.result import CaseStatus, Outcome
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.comparing.comparison import compare, with_comparisons
 from sidestep.evaluator.presenting.history import history_document
 from sidestep.evaluator.results.report import EnvironmentEntry
+from sidestep.shared.protocol.outcomes import Outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
 UNSCORED, EXPECTED, UNEXPECTED = CaseStatus.UNSCORED, CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sidestep.evaluator.cases.result import Outcome
 from sidestep.evaluator.comparing.advice import PATIENCE, advice_from
 from sidestep.evaluator.comparing.comparison import with_comparisons
 from sidestep.evaluator.comparing.gates import (
@@ -22,6 +21,7 @@ from sidestep.evaluator.comparing.gates import (
 )
 from sidestep.evaluator.results.report import Report, count_by_category
 from sidestep.shared.errors import ConfigError
+from sidestep.shared.protocol.outcomes import Outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
 

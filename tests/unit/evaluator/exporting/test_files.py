@@ -11,7 +11,7 @@ import pytest
 from junitparser import JUnitXml
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidestep.evaluator.cases.result import CaseStatus, Outcome
+from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.exporting.junit import write_junit
 from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
 from sidestep.evaluator.exporting.step_summary import append_step_summary
@@ -21,6 +21,7 @@ from sidestep.evaluator.results.store import read_reports
 from sidestep.evaluator.working.committing import Committed
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
 from tests.fakes.reports import PASS, make_report
 from tests.unit.evaluator.exporting.conftest import land

@@ -17,7 +17,8 @@ from sidestep.evaluator.comparing.comparison import compare
 from sidestep.evaluator.presenting.markdown import report_markdown, visible
 from sidestep.evaluator.presenting.tables import StatusRow, comparison_table, status_table, summary_table
 from sidestep.evaluator.results.migration import parse_report
-from sidestep.evaluator.results.report import InvalidReport, Report, count_results, outcome_of, parse_outcome
+from sidestep.evaluator.results.report import InvalidReport, Report, count_results, outcome_of
+from sidestep.shared.protocol.outcomes import parse_outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
 HOSTILE = [

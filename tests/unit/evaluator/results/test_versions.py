@@ -15,10 +15,11 @@ from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.results import files
 from sidestep.evaluator.results.migration import is_legacy, parse_report
-from sidestep.evaluator.results.report import SCHEMA_VERSION, InvalidReport, outcome_of, parse_outcome
+from sidestep.evaluator.results.report import InvalidReport, outcome_of
 from sidestep.evaluator.results.store import list_outcomes, read_reports
 from sidestep.shared.files import to_json
 from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.outcomes import SCHEMA_VERSION, parse_outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
 TORN = gzip.compress(b"{}")[:10] + b"\xff" * 20

@@ -46,7 +46,7 @@ class Look:
 
     def candidates(self, *, after: float = SETTLE) -> list[Candidate]:
         self.now += after
-        return self.adopter.look(set(), lambda folder, marker: marker.manifest_hash in self.done)
+        return self.adopter.look(set(), lambda folder, marker: marker.files_hash in self.done)
 
     def held(self) -> list[int]:
         return [each.step for each in scan(self.place) if each.sources]
@@ -131,8 +131,8 @@ def test_overwritten_in_place_is_taken_again_when_its_last_file_is_new(look: Loo
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": 10, "log_history": []}))
     assert look() == []
     [second] = look.candidates()
-    assert second.manifest_hash != first.manifest_hash
-    assert {each.manifest_hash for each in scan(look.place)} == {first.manifest_hash, second.manifest_hash}
+    assert second.key != first.key
+    assert {found.key.files_hash for found in scan(look.place)} == {first.key.files_hash, second.key.files_hash}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_has_an_outcome_is_recognised_after_a_restart_and_not_held_again(lo
     write_checkpoint(look.model, 10)
     look()
     [candidate] = look.candidates()
-    look.done.add(candidate.manifest_hash)
+    look.done.add(candidate.key.files_hash)
     shutil.rmtree(look.place.reports.adopted)
     look.restart()
     assert [look(), look()] == [[], [10]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidestep.evaluator.cases.exchange import Decoding
-from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult, Identity
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
 from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EngineSettings, Order
 from sidestep.evaluator.watching.planning import Conditions, pending_tasks
@@ -31,6 +31,7 @@ from sidestep.evaluator.working.verify import verified_sources
 from sidestep.evaluator.working.worker import failure_of
 from sidestep.shared import errors
 from sidestep.shared.protocol.checkpoint import describe_files
+from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
 from sidestep.shared.protocol.marker import FileEntry
 from sidestep.shared.protocol.presence import evaluators_present
@@ -43,21 +44,20 @@ RESULT = CaseResult(
 
 
 def _candidate(step: int, *, model: str = "tiny", skipped: str | None = None) -> Candidate:
-    return Candidate(model, step, f"hash-{step}", () if skipped else (Path("x"),), skipped=skipped)
+    return Candidate(CheckpointKey(model, step, f"hash-{step}"), () if skipped else (Path("x"),), skipped=skipped)
 
 
 @pytest.mark.parametrize(("order", "steps"), [(Order.NEWEST, [5, 30, 20, 10]), (Order.OLDEST, [5, 10, 20, 30])])
 def test_order_of_work(order: Order, steps: list[int]) -> None:
     candidates = [_candidate(20), _candidate(10), _candidate(30), _candidate(5, skipped="gone")]
     tasks = pending_tasks(candidates, CONDITIONS, set(), order)
-    assert [task.identity.step for task in tasks] == steps  # what needs only a note comes first
+    assert [task.identity.key.step for task in tasks] == steps  # what needs only a note comes first
 
 
 def test_what_has_an_outcome_is_not_pending() -> None:
     done = {CONDITIONS.task(_candidate(10)).identity.id}
-    assert [
-        task.identity.step for task in pending_tasks([_candidate(10), _candidate(20)], CONDITIONS, done, Order.NEWEST)
-    ] == [20]
+    tasks = pending_tasks([_candidate(10), _candidate(20)], CONDITIONS, done, Order.NEWEST)
+    assert [task.identity.key.step for task in tasks] == [20]
     other = Conditions("another suite", "decoding")
     assert len(pending_tasks([_candidate(10)], other, done, Order.NEWEST)) == 1
 
@@ -75,7 +75,8 @@ def test_identities_differ_in_every_part() -> None:
         ("a", 1, "b", "c", "d"), ("x", 1, "b", "c", "d"), ("a", 2, "b", "c", "d"), ("a", None, "b", "c", "d"),
         ("a", 1, "x", "c", "d"), ("a", 1, "b", "x", "d"), ("a", 1, "b", "c", "x"),
     ]  # fmt: skip
-    assert len({Identity(*each).id for each in parts}) == len(parts)
+    identities = {Identity(CheckpointKey(*part[:3]), *part[3:]).id for part in parts}
+    assert len(identities) == len(parts)
 
 
 def test_messages_survive_the_pipe() -> None:
@@ -101,7 +102,7 @@ def test_messages_survive_the_pipe() -> None:
 
 
 def test_attempts_keep_cases_and_count_failures(tmp_path: Path) -> None:
-    reports, identity = ReportsFolder(tmp_path), Identity("m", 1, "h", "s", "d")
+    reports, identity = ReportsFolder(tmp_path), Identity(CheckpointKey("m", 1, "h"), "s", "d")
     with Attempt(reports, identity) as attempt:
         attempt.add(RESULT)
         assert attempt.record_failure("x") == 1

@@ -33,7 +33,7 @@ def test_published_files_outlive_rotation_and_rewriting(model: ModelFolder) -> N
     model.checkpoint(10).rmdir()
     [held] = held_entries(model)
     assert held.marker == marker
-    assert held.path.name == f"10-{marker.manifest_hash[:12]}"
+    assert held.path.name == f"10-{marker.files_hash[:12]}"
     assert (held.path / "adapter_config.json").read_text() == '{"peft_type": "LORA"}'
 
 
@@ -77,7 +77,7 @@ def publish_unchanged(model: ModelFolder, folder: Path) -> None:
 def test_publishing_the_same_files_twice_is_one_entry(model: ModelFolder) -> None:
     first = publish_checkpoint(model, 10)
     second = publish_checkpoint(model, 10)
-    assert first.manifest_hash == second.manifest_hash
+    assert first.files_hash == second.files_hash
     assert len(held_entries(model)) == 1
 
 
@@ -129,7 +129,7 @@ def test_leftovers_of_a_killed_publisher_are_no_work_and_are_swept(model: ModelF
         (b"[]", "document"),
         (b'{"run_id": "a", "step": 1, "files": []}', "files"),
         (b'{"schema_version": 2, "run_id": "a", "step": 1, "files": []}', "schema version 2"),
-        (b'{"run_id": "a", "step": -1}', "step"),
+        (b'{"run_id":"a","step":-1,"files":[{"name":"x","size":1,"sha256":"' + b"0" * 64 + b'"}]}', "step: -1 is not"),
         (b'{"run_id":"a","step":1,"files":[{"name":"../x","size":1,"sha256":"' + b"0" * 64 + b'"}]}', "files.0.name"),
         (
             b'{"run_id":"a","step":1,"files":['

@@ -95,8 +95,8 @@ def test_a_resumed_run_that_saves_the_same_step_again_publishes_the_new_files(ti
     first = parse_marker((out.checkpoint(4) / MARKER_NAME).read_bytes())
     _train(tiny_model, out.root, PublishCheckpoint(), steps=4, learning_rate=1e-2)
     second = parse_marker((out.checkpoint(4) / MARKER_NAME).read_bytes())
-    assert first.manifest_hash != second.manifest_hash
-    assert second.manifest_hash in {entry.marker.manifest_hash for entry in held_entries(out)}
+    assert first.files_hash != second.files_hash
+    assert second.files_hash in {entry.marker.files_hash for entry in held_entries(out)}
 
 
 @pytest.mark.parametrize("strategy", ["epoch", "best"])

@@ -76,7 +76,7 @@ def exit_for(session: Session, reports: ReportsFolder, manifest: Gates, given: G
     if session.newest is None or not (fail_on_regression or given != manifest):
         return
     named = (each.report for each in read_reports(reports) if not each.archived)
-    report = next((each for each in named if each.checkpoint == session.newest.label), None)
+    report = next((each for each in named if each.checkpoint == session.newest.checkpoint), None)
     if report:
         asked = given if fail_on_regression else given.model_copy(update={"refuse_worse": False})
         _exit_if_refused(report, check_gates(report, asked, comparison_for(report, asked, (Against.PREVIOUS,))))

@@ -66,7 +66,7 @@ def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[O
 
 def write_results(outlets: Outlets, settings: EvaluatorSettings, session: Session) -> None:
     """JUnit XML of the newest checkpoint that this run brought to an end, and the step summary of all of them."""
-    ended = {each.label for each in session.committed}
+    ended = {report.checkpoint for report in session.committed}
     current = [each.report for each in read_reports(settings.place.reports) if not each.archived]
     reports = [report for report in current if report.checkpoint in ended]
     reports.sort(key=lambda report: -1 if report.step is None else report.step)

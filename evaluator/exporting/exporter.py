@@ -14,7 +14,7 @@ from types import TracebackType
 
 import orjson
 
-from sidestep.evaluator.working.committing import Committed
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.presence import Presence
@@ -60,10 +60,10 @@ class Exporter:
             self.notify()  # nothing has landed, but something may be left from an earlier time
         self.close()
 
-    def landed(self, committed: Committed, waiting: Sequence[int]) -> None:
+    def on_report(self, report: Report, waiting: Sequence[int]) -> None:
         self.notify(waiting)
 
-    def changed(self, presence: Presence) -> None:
+    def on_state(self, presence: Presence) -> None:
         """Only reports are exported."""
 
     def notify(self, waiting: Sequence[int] = ()) -> None:

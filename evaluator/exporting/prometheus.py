@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sidestep.evaluator.working.committing import Committed
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
@@ -34,20 +34,18 @@ class Metrics(Collector):
         self._clock = clock
         self._lock = threading.Lock()
         self._presence: Presence | None = None
-        self._waiting: tuple[int, ...] = ()
         self._last_seen = clock()
         self._outcomes = dict.fromkeys(Outcome, 0)
-        self._newest: Committed | None = None
+        self._newest: Report | None = None
 
-    def landed(self, committed: Committed, waiting: Sequence[int]) -> None:
+    def on_report(self, report: Report, waiting: Sequence[int]) -> None:
         with self._lock:
-            self._waiting = tuple(waiting)
-            self._outcomes[committed.outcome] += 1
-            newer = self._newest is None or (committed.step or -1) >= (self._newest.step or -1)
-            if committed.outcome is Outcome.EVALUATED and committed.step is not None and newer:
-                self._newest = committed
+            self._outcomes[report.outcome] += 1
+            newer = self._newest is None or (report.step or -1) >= (self._newest.step or -1)
+            if report.evaluated and report.step is not None and newer:
+                self._newest = report
 
-    def changed(self, presence: Presence) -> None:
+    def on_state(self, presence: Presence) -> None:
         with self._lock:
             self._presence, self._last_seen = presence, self._clock()
 
@@ -74,12 +72,13 @@ class Metrics(Collector):
             yield self._gauge("sidestep_cases", "Cases of the current checkpoint", presence.cases)
         if newest and newest.step is not None:
             yield self._gauge("sidestep_newest_step", "Step of the newest evaluated checkpoint", newest.step)
-            yield self._gauge("sidestep_newly_broken_cases", "Cases it newly broke", len(newest.newly_broken))
-            if newest.report and newest.report.test_results.interval:
-                rate = newest.report.test_results.success_rate
+            broken = len(newest.comparison.new_failures)
+            yield self._gauge("sidestep_newly_broken_cases", "Cases it newly broke", broken)
+            if newest.test_results.interval:
+                rate = newest.test_results.success_rate
                 yield self._gauge("sidestep_success_rate", "Its success rate, 0 to 1", rate)
-            if newest.report and newest.report.timing.latency_seconds is not None:
-                latency = newest.report.timing.latency_seconds
+            if newest.timing.latency_seconds is not None:
+                latency = newest.timing.latency_seconds
                 yield self._gauge("sidestep_latency_seconds", "From its marker to its report", latency)
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:

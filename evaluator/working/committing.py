@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sidestep.evaluator.cases.case import Suite
@@ -28,21 +28,13 @@ from sidestep.shared.protocol.outcomes import Outcome
 log = get_logger("evaluator")
 
 
-@dataclass(frozen=True)
-class Committed:
-    """What the rest of the evaluator needs to know about a committed report."""
-
-    label: str
-    step: int | None
-    outcome: Outcome
-    newly_broken: tuple[str, ...] = ()
-    report: schema.Report | None = None
-
-
 def commit_ending(
     settings: EvaluatorSettings, ending: Ending, derived_files: DerivedFiles, *, others_wait: bool = False
-) -> Committed | None:
-    """Commit the report of an ending; None when another evaluator was first. Raises OSError when that is impossible."""
+) -> schema.Report | None:
+    """Commit the report of an ending; returns it as it was written, or None when another evaluator was first.
+
+    Raises OSError when that is impossible.
+    """
     reports = settings.place.reports
     report = build_report(settings, ending)
     written = commit_report(reports, report, forced=ending.task.forced, current_version=settings.current_version())
@@ -54,7 +46,7 @@ def commit_ending(
     derived_files.refresh(others_wait=others_wait)
     release_held(settings, ending.task.candidate)
     _announce(written)
-    return Committed(written.checkpoint, written.step, written.outcome, written.comparison.new_failures, written)
+    return written
 
 
 def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:

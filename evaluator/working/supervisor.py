@@ -13,6 +13,7 @@ from typing import IO, Protocol
 from sidestep.evaluator.cases.case import Suite
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 from sidestep.evaluator.reporting.refreshing import DerivedFiles
+from sidestep.evaluator.results.report import Report
 from sidestep.evaluator.results.store import list_outcomes, sweep_staging
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import load_suite
@@ -21,7 +22,7 @@ from sidestep.evaluator.watching.planning import NO_SUITE, Conditions, FindTasks
 from sidestep.evaluator.watching.scan import scan
 from sidestep.evaluator.watching.watch import Wakeup, Watcher, wait_for_any
 from sidestep.evaluator.working.attempts import Attempt
-from sidestep.evaluator.working.committing import Committed, commit_ending
+from sidestep.evaluator.working.committing import commit_ending
 from sidestep.evaluator.working.evaluation import Evaluation
 from sidestep.evaluator.working.messages import Start
 from sidestep.evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
@@ -39,11 +40,11 @@ log = get_logger("evaluator")
 class Observer(Protocol):
     """Somebody who is told what happens; must return at once and raise nothing."""
 
-    def landed(self, committed: Committed, waiting: Sequence[int]) -> None:
-        """A report was committed; ``waiting`` are the steps that have no outcome yet."""
+    def on_report(self, report: Report, waiting: Sequence[int]) -> None:
+        """``report`` was committed; ``waiting`` are the steps that have no outcome yet."""
         ...
 
-    def changed(self, presence: Presence) -> None:
+    def on_state(self, presence: Presence) -> None:
         """The evaluator's state, about once a second while it works and once a poll while it waits."""
         ...
 
@@ -64,13 +65,13 @@ class Until:
 class Session:
     """What one run of the evaluator committed, in order."""
 
-    committed: list[Committed] = field(default_factory=list)
+    committed: list[Report] = field(default_factory=list)
 
     @property
-    def newest(self) -> Committed | None:
+    def newest(self) -> Report | None:
         """The evaluated checkpoint of the highest step."""
-        evaluated = [each for each in self.committed if each.outcome is Outcome.EVALUATED and each.step is not None]
-        return max(evaluated, key=lambda each: each.step or 0, default=None)
+        evaluated = [report for report in self.committed if report.evaluated and report.step is not None]
+        return max(evaluated, key=lambda report: report.step or 0, default=None)
 
 
 class Supervisor:
@@ -247,14 +248,14 @@ class Supervisor:
             if ending is None:
                 self._defer(task.identity.id)
                 return
-            committed = commit_ending(self._settings, ending, self._derived_files, others_wait=bool(others))
+            report = commit_ending(self._settings, ending, self._derived_files, others_wait=bool(others))
             attempt.forget()
         self._ended.add(task.identity.id)
-        if committed:
-            self._session.committed.append(committed)
+        if report:
+            self._session.committed.append(report)
             waiting = [other.identity.key.step for other in others if other.identity.key.step is not None]
             for observer in self._observers:
-                observer.landed(committed, waiting)
+                observer.on_report(report, waiting)
 
     def _catch_up(self) -> None:
         """Bring the views up to date; that they cannot be written is no reason to end otherwise than one would."""
@@ -300,4 +301,4 @@ class Supervisor:
     def _tell_state(self, **changes: object) -> None:
         self._presence.update(**changes)
         for observer in self._observers:
-            observer.changed(self._presence.current)
+            observer.on_state(self._presence.current)

@@ -16,9 +16,8 @@ from sidestep.evaluator.exporting.junit import write_junit
 from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
 from sidestep.evaluator.exporting.step_summary import append_step_summary
 from sidestep.evaluator.exporting.tables import write_table
-from sidestep.evaluator.results.report import Report
+from sidestep.evaluator.results.report import LegacyComparison, Report
 from sidestep.evaluator.results.store import read_reports
-from sidestep.evaluator.working.committing import Committed
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.outcomes import Outcome
@@ -95,13 +94,13 @@ def test_a_table_needs_a_known_ending(tmp_path: Path) -> None:
 def test_metrics_and_health() -> None:
     now = [0.0]
     metrics = Metrics("shop", clock=lambda: now[0])
-    report = make_report(20, {"a": PASS})
+    report = make_report(20, {"a": PASS}, comparison=LegacyComparison(new_failures=("b",)))
     with MetricsServer(metrics, 0) as server:
         address = f"http://127.0.0.1:{server.port}"
-        metrics.changed(Presence("h", 1, 0.0, 0.0, "evaluating", "checkpoint-30", 3, 8, 2))
-        metrics.landed(Committed("checkpoint-20", 20, Outcome.EVALUATED, ("b",), report), [30])
-        metrics.landed(Committed("checkpoint-10", 10, Outcome.EVALUATED, (), make_report(10, {})), [30])
-        metrics.landed(Committed("checkpoint-40", 40, Outcome.REJECTED), [30])
+        metrics.on_state(Presence("h", 1, 0.0, 0.0, "evaluating", "checkpoint-30", 3, 8, 2))
+        metrics.on_report(report, [30])
+        metrics.on_report(make_report(10, {}), [30])
+        metrics.on_report(make_report(40, {}, outcome=Outcome.REJECTED), [30])
         text = httpx.get(f"{address}/metrics").text
         found = {
             (sample.name, *sample.labels.values()): sample.value

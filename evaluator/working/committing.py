@@ -23,7 +23,6 @@ from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol import outbox
 from sidestep.shared.protocol.layout import OUTBOX_NAME
 from sidestep.shared.protocol.marker import Marker
-from sidestep.shared.protocol.outcomes import Outcome
 
 log = get_logger("evaluator")
 

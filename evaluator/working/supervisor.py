@@ -31,7 +31,6 @@ from sidestep.shared.errors import EngineError, ReportsFolderError, SuiteError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.identity import Identity
 from sidestep.shared.protocol.layout import model_folder_name
-from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import Presence, evaluators_present
 
 log = get_logger("evaluator")

@@ -64,12 +64,12 @@ def main() -> None:
     print("|---|" + "---|" * (2 * len(LAYOUTS)))
     for checkpoint in list(workload.checkpoints)[-count:]:
         engine.attach(Path(checkpoint))
-        engine._replay = None
+        engine.replay = None
         wanted = answers(engine, requests, len(requests), decoding)
         row = []
         for layout in LAYOUTS:
             for kept in (None, replay):
-                engine._replay = kept
+                engine.replay = kept
                 found = differing(engine, requests, decoding, layout)
                 bad = sum(found[case] != text for case, text in wanted.items())
                 wrong, total = wrong + bad, total + len(wanted)

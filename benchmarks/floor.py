@@ -70,7 +70,7 @@ def main() -> None:
     engine.attach(workload.checkpoints[-1])
     drafting = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype, replay=True))
     dtype = getattr(torch, arguments.dtype)
-    parameters = sum(each.numel() for each in engine._model.parameters())
+    parameters = sum(each.numel() for each in engine.model.parameters())
     weight_bytes = parameters * dtype.itemsize
     products, reads, times, drafted = [], [], [], []
     answers: list[Answer] = []

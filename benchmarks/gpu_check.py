@@ -101,7 +101,7 @@ def engine_figures(
     for replay in replay_choices():
         more: dict[str, Any] = {} if replay is None else {"replay": replay}
         engine = create(EngineSettings(str(base), card.device, "bfloat16", **more))
-        parameters = sum(each.numel() for each in engine._model.parameters())
+        parameters = sum(each.numel() for each in engine.model.parameters())
         rates, attached, detached = [], [], []
         tokens = steps = 0
         for number in range(rounds + 1):

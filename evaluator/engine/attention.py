@@ -1,7 +1,8 @@
-"""Attention of a step over slots, as two batched products a band: for short rows twice as fast as the fused kernel.
+"""Attention of a step over slots, as two batched products per band: for short rows twice as fast as the fused kernel.
 
-The query heads that share a key/value head become further query rows of it, so keys and values are not repeated.
-Every product has a multiple of the row group, and masked positions add zero: a row's result depends on the row alone.
+The query heads that share a key/value head (grouped-query attention, arXiv 2305.13245) become further query rows of it,
+so keys and values are not repeated. Every product has a multiple of the row group, and masked positions add zero: a
+row's result depends on the row alone.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class SlotAttention:
     def __call__(
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, layout: StepLayout
     ) -> torch.Tensor:
-        """Output (tokens, query heads x size) from queries (tokens, query heads, size), which carry the scale already,
-        and keys and values (tokens, key/value heads, size)."""
+        """Output [tokens, query heads x head size] from queries [tokens, query heads, head size], which carry the scale
+        already, and keys and values [tokens, key/value heads, head size]."""
         tokens, size = queries.shape[0], self._heads.size
         real = tokens - layout.padding
         self._slots.write(layer, layout.cache_rows, keys[:real].reshape(-1, size), values[:real].reshape(-1, size))
@@ -40,16 +41,17 @@ class SlotAttention:
         return attended
 
     def _attend(self, layer: int, queries: torch.Tensor, band: Band) -> torch.Tensor:
+        """Output of a band's tokens from their queries, both [band's tokens, query heads x head size]."""
         heads = self._heads
-        packed = self._place_for(band, queries)
-        packed.view(-1, heads.size).index_copy_(0, band.places, queries.reshape(-1, heads.size))
+        packed = self._packed_queries(band, queries)
+        packed.view(-1, heads.size).index_copy_(0, band.packed_rows, queries.reshape(-1, heads.size))
         keys, values = self._slots.read(layer, band.count, band.slots)
         scores = torch.matmul(packed, keys.transpose(-1, -2)).add_(band.mask)
-        found = torch.matmul(torch.softmax(scores, -1), values)
-        return found.view(-1, heads.size).index_select(0, band.places).view(-1, heads.query * heads.size)
+        output = torch.matmul(torch.softmax(scores, -1), values)
+        return output.view(-1, heads.size).index_select(0, band.packed_rows).view(-1, heads.query * heads.size)
 
-    def _place_for(self, band: Band, like: torch.Tensor) -> torch.Tensor:
-        """Packed queries; what earlier steps left in unused rows is finite and read by nobody."""
+    def _packed_queries(self, band: Band, like: torch.Tensor) -> torch.Tensor:
+        """Packed queries to fill; what earlier steps left in unused rows is finite and read by nobody."""
         shape = (band.count, self._heads.key_value, band.width, self._heads.size)
         if (band.count, band.width) not in self._packed:
             self._packed[band.count, band.width] = like.new_zeros(shape)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from sidestep.evaluator.engine.products import Product
+from sidestep.evaluator.engine.fast_linear import FastLinear
 from sidestep.evaluator.engine.ragged import heads_of
 
-_Rowwise = Callable[[torch.Tensor], torch.Tensor]
+_Linear = Callable[[torch.Tensor], torch.Tensor]  # [rows, in features] to [rows, out features]
 
-GROUPS = (4, 8, 16)
+ROW_GROUPS = (4, 8, 16)
 _ROWS = 96
 _SLOTS = 9
 _CAPACITY = 192
@@ -27,35 +27,42 @@ _CAPACITY = 192
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Every product gets a multiple of ``size`` rows; ``exact`` when answers then do not depend on their company."""
+    """Every product gets a multiple of ``size`` rows; ``exact`` when an answer's bits then do not depend on the batch.
+
+    ``description`` says what was found, for people.
+    """
 
     size: int
     exact: bool
-    words: str
+    description: str
 
 
 @torch.inference_mode()
-def probe_row_group(model: PreTrainedModel, *, packs: bool) -> RowGroup:
+def probe_row_group(model: PreTrainedModel, *, packed: bool) -> RowGroup:
     """The row group to use with packed or plain weights, and what was found."""
     dtype = str(model.dtype).removeprefix("torch.")
-    products = _products(model, packs)
-    for group in GROUPS:
-        if all(_is_invariant(each, width, model, group) for each, width in products) and _attends_alike(model, group):
+    linears = _linears_by_shape(model, packed)
+    for group in ROW_GROUPS:
+        if all(_is_invariant(linear, width, model, group) for linear, width in linears) and _is_attention_invariant(
+            model, group
+        ):
             return RowGroup(group, True, f"row groups of {group} give bit-identical results in {dtype}")
     return RowGroup(
-        GROUPS[0], False, f"no row group tried gives bit-identical results in {dtype}: answers may depend on the batch"
+        ROW_GROUPS[0],
+        False,
+        f"no row group tried gives bit-identical results in {dtype}: answers may depend on the batch",
     )
 
 
-def _products(model: PreTrainedModel, packs: bool) -> list[tuple[_Rowwise, int]]:
-    """One product of each shape among the linear layers, the vocabulary matrix included, with its input width."""
+def _linears_by_shape(model: PreTrainedModel, packed: bool) -> list[tuple[_Linear, int]]:
+    """One linear layer of every shape, the vocabulary matrix included, with its number of in features."""
     by_shape = {
         (module.in_features, module.out_features): module
         for module in model.modules()
         if isinstance(module, torch.nn.Linear)
     }
     return [
-        (Product(module, packs=packs) if type(module) is torch.nn.Linear else module, shape[0])
+        (FastLinear(module, packed=packed) if type(module) is torch.nn.Linear else module, shape[0])
         for shape, module in by_shape.items()
     ]
 
@@ -64,22 +71,23 @@ def _random(*shape: int, model: PreTrainedModel) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
 
 
-def _is_invariant(product: _Rowwise, width: int, model: PreTrainedModel, group: int) -> bool:
+def _is_invariant(linear: _Linear, width: int, model: PreTrainedModel, group: int) -> bool:
+    """Whether a row [1, width] comes out the same among any multiple of ``group`` rows."""
     rows = _random(_ROWS, width, model=model)
-    whole = product(rows)
-    return all(torch.equal(product(rows[:count].contiguous()), whole[:count]) for count in range(group, _ROWS, group))
+    whole = linear(rows)
+    return all(torch.equal(linear(rows[:count].contiguous()), whole[:count]) for count in range(group, _ROWS, group))
 
 
-def _attends_alike(model: PreTrainedModel, group: int) -> bool:
-    """Attention of a row: the same with fewer slots, fewer query rows, and fewer masked positions behind it."""
+def _is_attention_invariant(model: PreTrainedModel, group: int) -> bool:
+    """Whether a row comes out the same with fewer slots, fewer query rows, and fewer masked positions behind it."""
     heads = heads_of(model, group)
     queries = _random(_SLOTS, heads.key_value, 4 * group, heads.size, model=model)
     keys = _random(_SLOTS, heads.key_value, _CAPACITY, heads.size, model=model)
-    seen = 50
-    whole = _attend(queries, keys, seen)
+    visible = 50
+    whole = _attend(queries, keys, visible)
     return all(
         torch.equal(
-            _attend(queries[:slots, :, :rows].contiguous(), keys[:slots, :, :capacity].contiguous(), seen),
+            _attend(queries[:slots, :, :rows].contiguous(), keys[:slots, :, :capacity].contiguous(), visible),
             whole[:slots, :, :rows],
         )
         for slots in (1, 2, 5, _SLOTS)
@@ -88,8 +96,9 @@ def _attends_alike(model: PreTrainedModel, group: int) -> bool:
     )
 
 
-def _attend(queries: torch.Tensor, keys: torch.Tensor, seen: int) -> torch.Tensor:
+def _attend(queries: torch.Tensor, keys: torch.Tensor, visible: int) -> torch.Tensor:
+    """Attention as ``SlotAttention`` computes it, to the first ``visible`` positions of keys that are values, too."""
     mask = torch.zeros(keys.shape[-2], dtype=keys.dtype, device=keys.device)
-    mask[seen:] = float("-inf")
+    mask[visible:] = float("-inf")
     scores = torch.matmul(queries, keys.transpose(-1, -2)).add_(mask)
     return torch.matmul(torch.softmax(scores, -1), keys)

@@ -1,8 +1,8 @@
 """The forward pass of Llama's family over slots, in few operations: what a small model's step costs is mostly overhead.
 
-transformers' modules take some forty operations a layer; this takes eighteen: projections stacked, activations and
-residual sums computed by the products, attention as two batched products over dense slots. It is used only after its
-logits were compared with the model's own at start (``agrees``); any other model goes through evaluator.engine.ragged.
+transformers' modules take some forty operations per layer; this takes eighteen: projections stacked, activations and
+residual sums computed by the linear layers, attention as two batched products over dense slots. It is used only after
+its logits were compared with the model's own at start (``logit_difference``); any other model goes through ``ragged``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch.nn.functional as functional
 from transformers import PreTrainedModel
 
 from sidestep.evaluator.engine.attention import SlotAttention
+from sidestep.evaluator.engine.fast_linear import FastLinear, can_pack
 from sidestep.evaluator.engine.key_values import KeyValues
-from sidestep.evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
-from sidestep.evaluator.engine.products import Product, can_pack
+from sidestep.evaluator.engine.layout import Chunk, Heads, Placement, StepLayout, lay_out
 from sidestep.evaluator.engine.ragged import embed, heads_of
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")
@@ -30,12 +30,14 @@ PACKED_SHARE = 0.25  # of the host's memory: packed copies of a base model may t
 
 
 class _Norm:
-    """RMSNorm in float32 with one rounding, in few operations: it takes 7 % of a step of a small model."""
+    """RMSNorm (arXiv 1910.07467) of rows [rows, hidden size], in float32 with one rounding and in few operations: norms
+    took 7 % of a step of a small model."""
 
-    def __init__(self, module: Any) -> None:
-        self.weight: torch.Tensor = module.weight
-        self.epsilon = float(module.variance_epsilon)
-        self._epsilon = torch.full((1, 1), self.epsilon, device=module.weight.device)
+    def __init__(self, module: torch.nn.Module) -> None:
+        """``module`` is one of transformers' own, with a weight and ``variance_epsilon``."""
+        self.weight = cast(torch.Tensor, module.weight)
+        self.epsilon = float(cast(float, module.variance_epsilon))
+        self._epsilon = torch.full((1, 1), self.epsilon, device=self.weight.device)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         if rows.device.type != "cpu":
@@ -52,36 +54,38 @@ class _Layer:
     mlp_norm: _Norm
     query_norm: torch.Tensor | None
     key_norm: torch.Tensor | None
-    query_key_value: Product
-    output: Product
-    gate: Product
-    up: Product
-    down: Product
+    query_key_value: FastLinear
+    output: FastLinear
+    gate: FastLinear
+    up: FastLinear
+    down: FastLinear
 
 
 class FusedModel:
     """A base model's weights as this forward pass wants them; kept from one plan to the next."""
 
-    def __init__(self, model: PreTrainedModel, group: int, *, packs: bool) -> None:
+    def __init__(self, model: PreTrainedModel, row_group: int, *, packed: bool) -> None:
+        """Takes the base model's weights at once; with ``packed`` it copies them into the form of ``FastLinear``."""
         self.model = model
-        self.heads = heads_of(model, group)
-        self.packs = packs
+        self.heads = heads_of(model, row_group)
+        self.packed = packed
         self.layers: list[_Layer] = []
-        self.take()
+        self.load_weights()
 
-    def take(self) -> None:
+    def load_weights(self) -> None:
         """Take the base model's weights from where they are now."""
         self.layers = [self._layer(layer) for layer in self.model.model.layers]
         self.norm = _Norm(self.model.model.norm)
-        self.head = Product(self.model.get_output_embeddings(), packs=self.packs)
+        self.head = FastLinear(self.model.get_output_embeddings(), packed=self.packed)
 
-    def release(self) -> None:
-        """Hold no weights, so that the base model can leave the device; ``take`` follows its return."""
+    def release_weights(self) -> None:
+        """Hold no weights, so that the base model can leave the device; ``load_weights`` follows its return."""
         self.layers = []
         del self.norm, self.head
 
     @property
     def embedding(self) -> torch.nn.Embedding:
+        """The base model's token embedding, [vocabulary, hidden size]."""
         return cast(torch.nn.Embedding, self.model.get_input_embeddings())
 
     def _layer(self, layer: Any) -> _Layer:
@@ -91,48 +95,53 @@ class FusedModel:
             mlp_norm=_Norm(layer.post_attention_layernorm),
             query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
             key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
-            query_key_value=Product(attention.q_proj, attention.k_proj, attention.v_proj, packs=self.packs),
-            output=Product(attention.o_proj, packs=self.packs),
-            gate=Product(mlp.gate_proj, packs=self.packs),
-            up=Product(mlp.up_proj, packs=self.packs),
-            down=Product(mlp.down_proj, packs=self.packs),
+            query_key_value=FastLinear(attention.q_proj, attention.k_proj, attention.v_proj, packed=self.packed),
+            output=FastLinear(attention.o_proj, packed=self.packed),
+            gate=FastLinear(mlp.gate_proj, packed=self.packed),
+            up=FastLinear(mlp.up_proj, packed=self.packed),
+            down=FastLinear(mlp.down_proj, packed=self.packed),
         )
 
-    def refresh(self, touched: frozenset[int]) -> None:
-        """Take the weights as they are after a checkpoint was attached or detached."""
+    def refresh(self, changed: frozenset[int]) -> None:
+        """Take the weights as they are after a checkpoint was attached or detached.
+
+        ``changed`` are the ids of the parameters that differ from the base model's.
+        """
         for layer in self.layers:
-            for product in (layer.query_key_value, layer.output, layer.gate, layer.up, layer.down):
-                product.refresh(touched)
-        self.head.refresh(touched)
+            for linear in (layer.query_key_value, layer.output, layer.gate, layer.up, layer.down):
+                linear.refresh(changed)
+        self.head.refresh(changed)
 
 
 class FusedForward:
-    """Forward passes over ``slots`` slots of at most ``capacity`` positions."""
+    """Forward passes of a ``FusedModel`` over slots; see ``decode.Forward``."""
 
-    chunk = 512  # prompt tokens of a case in one step, at most
+    max_chunk = 512  # prompt tokens of a case in one step
 
     def __init__(self, fused: FusedModel, slots: int, capacity: int) -> None:
+        """``slots`` slots of at most ``capacity`` positions."""
         heads, model = fused.heads, fused.model
         self._fused = fused
         self._heads = heads
         self.slots = KeyValues(len(fused.layers), heads, slots, capacity, fused.embedding.weight)
-        self._cosine, self._sine = _rotations(model, heads, self.slots.most)
+        self._cosine, self._sine = _rotation_tables(model, heads, self.slots.max_positions)
         self._attend = SlotAttention(heads, self.slots)
         self.soft_prompt: torch.Tensor | None = None
 
     @torch.inference_mode()
-    def __call__(self, work: Sequence[Work]) -> torch.Tensor:
-        """Logits (wanted predictions of all cases in order, vocabulary); row i of ``work`` is slot i."""
+    def __call__(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """Logits [wanted predictions of all chunks in order, vocabulary]; ``chunks[i]`` belongs to slot i."""
         fused, weight = self._fused, self._fused.embedding.weight
-        self.slots.make_room(max(case.end for case in work), len(work))
-        layout = lay_out(work, self._heads, Target(weight.device, weight.dtype, self.slots.capacity))
-        hidden = self._decoder(embed(fused.embedding, layout.ids, self.soft_prompt), layout)
-        if not layout.wanted:
+        self.slots.make_room(max(chunk.end for chunk in chunks), len(chunks))
+        layout = lay_out(chunks, self._heads, Placement(weight.device, weight.dtype, self.slots.capacity))
+        hidden = self._decode(embed(fused.embedding, layout.ids, self.soft_prompt), layout)
+        if not layout.logit_tokens:
             return torch.empty(0, 1)
-        chosen = hidden[layout.wanted_rows(self._heads.rows)]
-        return fused.head(fused.norm(chosen))[: len(layout.wanted)]
+        chosen = hidden[layout.padded_logit_tokens(self._heads.row_group)]
+        return fused.head(fused.norm(chosen))[: len(layout.logit_tokens)]
 
-    def _decoder(self, hidden: torch.Tensor, layout: StepLayout) -> torch.Tensor:
+    def _decode(self, hidden: torch.Tensor, layout: StepLayout) -> torch.Tensor:
+        """All layers, from embeddings to the last layer's output, both [tokens, hidden size]."""
         cosine, sine = self._cosine[layout.positions], self._sine[layout.positions]
         for number, layer in enumerate(self._fused.layers):
             normed = layer.attention_norm(hidden)
@@ -145,10 +154,14 @@ class FusedForward:
     def _attention(
         self, number: int, projected: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], layout: StepLayout
     ) -> torch.Tensor:
-        """Attention's output (tokens, query heads x size) from stacked projections (tokens, all heads x size)."""
+        """Attention's output [tokens, query heads x head size] of layer ``number``.
+
+        ``projected`` holds stacked queries, keys and values [tokens, all heads x head size], ``rotation`` the cosine
+        and sine of the tokens' positions (see ``_rotation_tables``).
+        """
         heads, layer = self._heads, self._fused.layers[number]
-        tokens, turned = projected.shape[0], heads.query + heads.key_value
-        joint = projected[:, : turned * heads.size].view(tokens, turned, heads.size)
+        tokens, rotated = projected.shape[0], heads.query + heads.key_value
+        joint = projected[:, : rotated * heads.size].view(tokens, rotated, heads.size)
         if layer.query_norm is not None and layer.key_norm is not None:
             epsilon = layer.attention_norm.epsilon
             joint = torch.cat(
@@ -163,22 +176,25 @@ class FusedForward:
             number,
             joint[:, : heads.query],
             joint[:, heads.query :],
-            projected[:, turned * heads.size :].view(tokens, heads.key_value, heads.size),
+            projected[:, rotated * heads.size :].view(tokens, heads.key_value, heads.size),
             layout,
         )
 
 
 def _rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Rotary positions of (tokens, heads, size); ``sine`` has half the size."""
+    """Rotary positions (arXiv 2104.09864) of heads [tokens, heads, head size]; ``sine`` has half the head size."""
     half = heads.shape[-1] // 2
-    turned = heads * cosine
-    turned[..., :half].addcmul_(heads[..., half:], sine, value=-1)
-    turned[..., half:].addcmul_(heads[..., :half], sine)
-    return turned
+    rotated = heads * cosine
+    rotated[..., :half].addcmul_(heads[..., half:], sine, value=-1)
+    rotated[..., half:].addcmul_(heads[..., :half], sine)
+    return rotated
 
 
-def _rotations(model: PreTrainedModel, heads: Heads, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine and sine tables (positions, heads, size), from the model's own module; queries carry attention's scale."""
+def _rotation_tables(model: PreTrainedModel, heads: Heads, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine [positions, heads, head size] and sine [positions, heads, half of it], from the model's own module.
+
+    The heads are the query heads, which carry attention's scale in these tables, and the key heads.
+    """
     probe = torch.zeros(1, dtype=torch.float32, device=model.device)
     cosine, sine = model.model.rotary_emb(probe, torch.arange(positions, device=model.device)[None])
     scale = torch.ones(heads.query + heads.key_value, 1, device=model.device)
@@ -190,8 +206,8 @@ def _rotations(model: PreTrainedModel, heads: Heads, positions: int) -> tuple[to
     )
 
 
-def is_in_family(model: PreTrainedModel) -> str | None:
-    """None when this forward pass can serve the model, as far as its configuration tells; else why not."""
+def why_unsupported(model: PreTrainedModel) -> str | None:
+    """Why this forward pass cannot serve the model, as far as its configuration tells; None where it can."""
     config = model.config
     kind = str(config.model_type)
     if kind not in FAMILY:
@@ -206,19 +222,22 @@ def is_in_family(model: PreTrainedModel) -> str | None:
 
 
 @torch.inference_mode()
-def agrees(model: PreTrainedModel, fused: FusedModel) -> float:
-    """Largest difference between this forward pass's logits and the model's own, relative to the logits' spread."""
+def logit_difference(model: PreTrainedModel, fused: FusedModel) -> float:
+    """Largest difference between this forward pass's logits and the model's own, in standard deviations of the latter.
+
+    Tried on a dozen random tokens, read in two pieces, the last four of which are compared.
+    """
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocab_size, (13,), generator=generator)
     own = model(ids[None].to(model.device)).logits[0, -4:].float()
     forward = FusedForward(fused, 1, 16)
-    forward([Work(0, ids[:6].tolist(), 0)])
-    here = forward([Work(6, ids[6:].tolist(), 4)]).float()
-    return float((own - here).abs().max() / own.std())
+    forward([Chunk(0, ids[:6].tolist(), 0)])
+    ours = forward([Chunk(6, ids[6:].tolist(), 4)]).float()
+    return float((own - ours).abs().max() / own.std())
 
 
-def packs_weights(model: PreTrainedModel) -> bool:
-    """Whether weights are packed: where the operators exist, and two packed copies fit into the host's memory."""
+def should_pack(model: PreTrainedModel) -> bool:
+    """Whether to pack the weights: where the operators exist, and two packed copies fit into the host's memory."""
     if not can_pack(model.device, model.dtype):
         return False
     needed = 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -15,7 +15,7 @@ MAX_SLOTS = 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """A request as token ids. ``limit`` is the longest answer, in tokens.
+    """A request as token ids. ``limit`` is the longest answer, in tokens; 0 where the prompt alone is too long.
 
     ``reference`` is the answer whose likelihood is wanted; ``sample`` numbers the answers to one request;
     ``virtual`` is how many of the tokens are a soft prompt's.
@@ -30,25 +30,29 @@ class Prompt:
 
     @property
     def length(self) -> int:
+        """Key positions, in tokens, that this prompt can come to need."""
         return len(self.tokens) + max(self.limit, len(self.reference))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``slots`` cases live at once, with ``capacity`` key positions each."""
+    """``slots`` cases are answered at once, with room for ``capacity`` key positions in every slot."""
 
     slots: int
     capacity: int
 
 
 def make_plan(prompts: Sequence[Prompt], *, bytes_per_position: int, memory_bytes: int) -> Plan:
-    """The plan for a suite within a budget for keys and values; at least one slot."""
+    """The plan for a suite within ``memory_bytes`` for keys and values; at least one slot.
+
+    ``bytes_per_position`` is what one position of one slot takes over all layers.
+    """
     longest = max((prompt.length for prompt in prompts), default=1)
     capacity = -(-(longest + 1) // CAPACITY_STEP) * CAPACITY_STEP
     affordable = memory_bytes // max(1, bytes_per_position * capacity)
     return Plan(slots=max(1, min(MAX_SLOTS, len(prompts), affordable)), capacity=capacity)
 
 
-def in_order(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Longest first, so that what takes longest starts first and the tail is short; ties by id."""
+def longest_first(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts by falling length, so that what takes longest starts first and the tail is short; ties by id."""
     return sorted(prompts, key=lambda prompt: (-prompt.length, prompt.case_id, prompt.sample))

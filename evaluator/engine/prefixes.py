@@ -1,4 +1,4 @@
-"""Beginnings that several prompts share: read once, copied into the slot of each case. Pure."""
+"""Prefixes that several prompts share: read once, copied into the slot of each case. Pure."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 from sidestep.evaluator.engine.plan import Prompt
 
-SHORTEST = 16  # tokens; copying a shorter one is not worth its bookkeeping
+SHORTEST_PREFIX = 16  # tokens; copying a shorter one is not worth its bookkeeping
 
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """The first ``length`` tokens of every prompt in ``prompts`` (numbers into the sequence they came from)."""
+    """Token ids that every prompt in ``prompts`` begins with (numbers into the sequence that the prompts came from)."""
 
     tokens: tuple[int, ...]
     prompts: tuple[int, ...]
 
 
-def shared_prefixes(prompts: Sequence[Prompt]) -> list[SharedPrefix]:
+def find_shared_prefixes(prompts: Sequence[Prompt]) -> list[SharedPrefix]:
     """Groups of at least two prompts that begin alike; one prompt belongs to at most one group.
 
     A prompt's last token is never part of it, because its prediction is the answer's first token.
     """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, prompt in enumerate(prompts):
-        if len(prompt.tokens) > SHORTEST:
-            groups[prompt.tokens[:SHORTEST]].append(number)
+        if len(prompt.tokens) > SHORTEST_PREFIX:
+            groups[prompt.tokens[:SHORTEST_PREFIX]].append(number)
     found = []
     for members in groups.values():
         if len(members) > 1:
@@ -39,5 +39,5 @@ def shared_prefixes(prompts: Sequence[Prompt]) -> list[SharedPrefix]:
 def _common_length(sequences: Sequence[tuple[int, ...]]) -> int:
     """Tokens that all sequences have in common at their beginning, short of the shortest one's last."""
     first, last = min(sequences), max(sequences)  # whatever these two share, all that sort between them share
-    longest = min(len(each) for each in sequences) - 1
+    longest = min(len(tokens) for tokens in sequences) - 1
     return next((at for at in range(min(longest, len(last))) if first[at] != last[at]), longest)

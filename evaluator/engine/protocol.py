@@ -20,29 +20,31 @@ class EngineInfo:
     dtype: str
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
-    exact: bool = False  # answers were found to be bit-identical in any company
+    exact: bool = False  # answers were found to be bit-identical whatever else is in the batch
 
 
 OnAnswer = Callable[[Answer], None]
-OnStep = Callable[[int], None]  # tokens produced so far; raises to cancel
+OnStep = Callable[[int], None]  # between decoding steps, with the tokens produced so far; raises to cancel
 
 
 class Engine(Protocol):
-    """A resident base model that becomes one checkpoint after another.
-
-    ``attach`` raises CheckpointRejected for what must not or cannot be loaded, CheckpointVanished when files
-    disappear, DeviceOutOfMemory, or EngineError. ``detach`` restores the base bit for bit.
-    """
+    """A resident base model that becomes one checkpoint after another."""
 
     @property
-    def info(self) -> EngineInfo: ...
+    def info(self) -> EngineInfo:
+        """What the answers depend on; does not change while the engine lives."""
+        ...
 
     def attach(self, folder: Path) -> None:
-        """Merge the adapter (or copy the full weights) in ``folder`` into the base."""
+        """Merge the adapter (or copy the full weights) in ``folder`` into the base.
+
+        Raises CheckpointRejected for what must not or cannot be loaded, CheckpointVanished when files disappear,
+        DeviceOutOfMemory, or EngineError.
+        """
         ...
 
     def detach(self) -> None:
-        """Undo ``attach``; without effect when nothing is attached."""
+        """Restore the base bit for bit; without effect when nothing is attached."""
         ...
 
     def set_training_active(self, active: bool) -> None:
@@ -61,9 +63,10 @@ class Engine(Protocol):
         on_step: OnStep,
         plan_for: Sequence[Request] = (),
     ) -> None:
-        """Answer all requests; ``on_answer`` is called for each as soon as it is finished, in any order.
+        """Answer all requests; ``on_answer`` gets every answer as soon as it is finished, in any order.
 
-        Answers depend on checkpoint, request and decoding alone, not on the company a request keeps. ``plan_for`` is
-        the whole suite when ``requests`` is what an interrupted evaluation left of it: the plan is made for all of it.
+        Answers depend on checkpoint, request and decoding alone, not on which other requests are in the batch.
+        ``plan_for`` is the whole suite when ``requests`` is what an interrupted evaluation left of it: the plan is made
+        for all of it. Raises DeviceOutOfMemory when not even one case fits, and whatever ``on_step`` raises.
         """
         ...

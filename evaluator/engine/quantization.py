@@ -10,8 +10,11 @@ from transformers import BitsAndBytesConfig
 from sidestep.shared.errors import ConfigError
 
 
-def config_for(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """int8, or int4 as nf4 with double quantization. Raises ConfigError where bitsandbytes is not installed."""
+def bitsandbytes_config(quantization: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """int8 (LLM.int8, arXiv 2208.07339), or int4 as nf4 with double quantization (QLoRA, arXiv 2305.14314).
+
+    ``dtype`` is what int4 products are computed in. Raises ConfigError where bitsandbytes is not installed.
+    """
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             f"--dtype {quantization} needs bitsandbytes, which is not installed",

@@ -1,7 +1,7 @@
-"""Forward passes over slots through transformers' own modules, for models that evaluator.engine.fused does not serve.
+"""Forward passes over slots through transformers' own modules, for models that ``fused`` does not serve.
 
 A step flattens the tokens of all live cases into one sequence, so linear layers see no padding; only attention sees
-rows, through a function registered with transformers.
+rows, through a function registered with transformers (``AttentionInterface``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from sidestep.evaluator.engine.attention import SlotAttention
 from sidestep.evaluator.engine.key_values import KeyValues
-from sidestep.evaluator.engine.layout import Heads, StepLayout, Target, Work, lay_out
+from sidestep.evaluator.engine.layout import Chunk, Heads, Placement, StepLayout, lay_out
 
-NAME = "sidestep_ragged"
+ATTENTION_NAME = "sidestep_ragged"
 
 
 @dataclass(frozen=True)
@@ -38,28 +38,30 @@ def _ragged_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface; query (1, heads, tokens, size), key and value (1, kv heads, tokens, size)."""
+    """transformers' attention interface: query [1, query heads, tokens, head size], key and value [1, key/value heads,
+    tokens, head size]; the output is [1, tokens, query heads, head size]."""
     step = _current[-1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    queries, keys, values = (each[0].transpose(0, 1) for each in (query * scale, key, value))
+    queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query * scale, key, value))
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     attended = step.attention(layer, queries, keys, values, step.layout)
     return attended.view(1, queries.shape[0], query.shape[1], -1), None
 
 
-AttentionInterface.register(NAME, _ragged_attention)
+AttentionInterface.register(ATTENTION_NAME, _ragged_attention)
 
 
 class RaggedForward:
-    """Forward passes of a decoder over slots. ``group``: every product gets a multiple of this many rows."""
+    """Forward passes of a decoder over slots. The model's attention implementation must be ``ATTENTION_NAME``."""
 
-    chunk = 512  # prompt tokens of a case in one step, at most
+    max_chunk = 512  # prompt tokens of a case in one step
 
-    def __init__(self, model: PreTrainedModel, slots: int, capacity: int, group: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, capacity: int, row_group: int) -> None:
+        """``slots`` slots of at most ``capacity`` positions; every product gets a multiple of ``row_group`` rows."""
         self._model = model
         self._decoder = getattr(model, model.base_model_prefix)
         self._head = model.get_output_embeddings()
-        self._heads = heads_of(model, group)
+        self._heads = heads_of(model, row_group)
         self._no_mask = torch.zeros(1, 1, 1, 1, device=model.device)
         self.soft_prompt: torch.Tensor | None = None
         like = torch.empty(0, dtype=model.dtype, device=model.device)
@@ -67,10 +69,11 @@ class RaggedForward:
         self._attention = SlotAttention(self._heads, self.slots)
 
     @torch.inference_mode()
-    def __call__(self, work: Sequence[Work]) -> torch.Tensor:
-        """Logits (wanted predictions of all cases in order, vocabulary); row i of ``work`` is slot i."""
-        self.slots.make_room(max(case.end for case in work), len(work))
-        layout = lay_out(work, self._heads, Target(self._model.device, self._model.dtype, self.slots.capacity))
+    def __call__(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """Logits [wanted predictions of all chunks in order, vocabulary]; ``chunks[i]`` belongs to slot i."""
+        self.slots.make_room(max(chunk.end for chunk in chunks), len(chunks))
+        placement = Placement(self._model.device, self._model.dtype, self.slots.capacity)
+        layout = lay_out(chunks, self._heads, placement)
         _current.append(_Step(self._attention, layout))
         try:
             hidden: torch.Tensor = self._decoder(
@@ -81,29 +84,32 @@ class RaggedForward:
             ).last_hidden_state[0]
         finally:
             _current.pop()
-        if not layout.wanted:
+        if not layout.logit_tokens:
             return torch.empty(0, 1)
-        logits: torch.Tensor = self._head(hidden[layout.wanted_rows(self._heads.rows)])
-        return logits[: len(layout.wanted)]
+        logits: torch.Tensor = self._head(hidden[layout.padded_logit_tokens(self._heads.row_group)])
+        return logits[: len(layout.logit_tokens)]
 
 
-def embed(embedding: Any, ids: torch.Tensor, soft_prompt: torch.Tensor | None) -> torch.Tensor:
-    """Embeddings (tokens, hidden size). Ids past the vocabulary are the soft prompt's virtual tokens."""
+def embed(embedding: torch.nn.Embedding, ids: torch.Tensor, soft_prompt: torch.Tensor | None) -> torch.Tensor:
+    """Embeddings [tokens, hidden size] of ``ids`` [tokens], or with one more dimension in front of both.
+
+    Ids past the vocabulary are the virtual tokens of ``soft_prompt`` [virtual tokens, hidden size].
+    """
     rows: torch.Tensor
     if soft_prompt is None:
         rows = embedding(ids)
         return rows
-    words = embedding.weight.shape[0]
-    virtual = ids >= words
-    rows = embedding(ids.clamp(max=words - 1)).clone()
-    rows[virtual] = soft_prompt[ids[virtual] - words]
+    vocabulary = embedding.weight.shape[0]
+    virtual = ids >= vocabulary
+    rows = embedding(ids.clamp(max=vocabulary - 1)).clone()
+    rows[virtual] = soft_prompt[ids[virtual] - vocabulary]
     return rows
 
 
-def heads_of(model: PreTrainedModel, group: int) -> Heads:
+def heads_of(model: PreTrainedModel, row_group: int) -> Heads:
     """The shape of a model's attention."""
     config = model.config
-    return Heads(config.num_attention_heads, config.num_key_value_heads, head_size(model), group)
+    return Heads(config.num_attention_heads, config.num_key_value_heads, head_size(model), row_group)
 
 
 def head_size(model: PreTrainedModel) -> int:
@@ -112,8 +118,11 @@ def head_size(model: PreTrainedModel) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def is_supported(model: PreTrainedModel) -> str | None:
-    """None when this model's attention is plain causal attention over all positions; else why it is not."""
+def why_unsupported(model: PreTrainedModel) -> str | None:
+    """Why forward passes over slots cannot serve this model; None where they can.
+
+    They can where attention is plain causal attention over all positions.
+    """
     config = model.config
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention"}:

@@ -11,35 +11,34 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
-from sidestep.evaluator.cases.exchange import Answer, Decoding
+from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.engine import ragged
-from sidestep.evaluator.engine.choosing import log_probabilities, seed_of
-from sidestep.evaluator.engine.decode import Language, first_stop
+from sidestep.evaluator.engine.decode import Detokenizer, first_stop, make_answer
 from sidestep.evaluator.engine.plan import Prompt
 from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
+from sidestep.evaluator.engine.sampling import log_probabilities, seed_for
 
 
-class _Hook(StoppingCriteria):
-    """Calls the hook at each step; stops at a stop string."""
+class _StepHook(StoppingCriteria):
+    """Calls ``on_step`` at every step with the tokens of all answers so far; stops at a stop string."""
 
-    def __init__(self, prompt: Prompt, language: Language, decoding: Decoding, hook: OnStep, before: int) -> None:
-        self._prompt = prompt
-        self._language = language
+    def __init__(self, detokenizer: Detokenizer, decoding: Decoding, on_step: OnStep, tokens_before: int) -> None:
+        self._detokenizer = detokenizer
         self._decoding = decoding
-        self._hook = hook
-        self._before = before
+        self._on_step = on_step
+        self._tokens_before = tokens_before
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         answer = input_ids[0].tolist()
-        self._hook(self._before + len(answer))
+        self._on_step(self._tokens_before + len(answer))
         stopped = (
-            bool(self._decoding.stop) and first_stop(self._language.text_of(answer), self._decoding.stop) is not None
+            bool(self._decoding.stop) and first_stop(self._detokenizer.decode(answer), self._decoding.stop) is not None
         )
         return torch.tensor([stopped], device=input_ids.device)
 
 
 class Resident(Protocol):
-    """A model, and the soft prompt (virtual tokens, hidden size) that stands before every prompt, if any."""
+    """A model, and the soft prompt [virtual tokens, hidden size] that stands before every prompt, if any."""
 
     model: PreTrainedModel
     soft_prompt: torch.Tensor | None
@@ -49,37 +48,37 @@ class Resident(Protocol):
 def answer_one_by_one(
     resident: Resident,
     prompts: Sequence[Prompt],
-    language: Language,
+    detokenizer: Detokenizer,
     decoding: Decoding,
     on_answer: OnAnswer,
     on_step: OnStep,
 ) -> None:
-    """Answer each prompt alone. The parameters are those of the decode loop."""
+    """Answer the prompts one after the other. The parameters are those of the decode loop."""
     model, produced = resident.model, 0
     for prompt in prompts:
         began = time.monotonic()
         if decoding.temperature > 0:
-            torch.manual_seed(seed_of(prompt.case_id, decoding.seed, prompt.sample))
+            torch.manual_seed(seed_for(prompt.case_id, decoding.seed, prompt.sample))
         ids = torch.tensor([prompt.tokens], device=model.device)
-        hook = _Hook(prompt, language, decoding, on_step, produced)
+        hook = _StepHook(detokenizer, decoding, on_step, produced)
         embeds = ragged.embed(model.get_input_embeddings(), ids, resident.soft_prompt)
         output = model.generate(
             inputs_embeds=embeds,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=prompt.limit,
-            eos_token_id=sorted(language.end_tokens),
-            pad_token_id=min(language.end_tokens),
+            eos_token_id=sorted(detokenizer.end_tokens),
+            pad_token_id=min(detokenizer.end_tokens),
             stopping_criteria=StoppingCriteriaList([hook]),
-            **_sampling(decoding),
+            **_generation_options(decoding),
         )
         tokens = output[0].tolist()  # without the prompt, because that went in as embeddings
         produced += len(tokens)
-        answer = _answer(prompt, tokens, language, decoding, time.monotonic() - began)
-        on_answer(replace(answer, reference_logprob=_likelihood(model, prompt, embeds)))
+        answer = make_answer(prompt, tokens, detokenizer, decoding, time.monotonic() - began)
+        on_answer(replace(answer, reference_logprob=_reference_logprob(model, prompt, embeds)))
 
 
-def _likelihood(model: PreTrainedModel, prompt: Prompt, embeds: torch.Tensor) -> float | None:
-    """Mean log-probability per token of the prompt's reference."""
+def _reference_logprob(model: PreTrainedModel, prompt: Prompt, embeds: torch.Tensor) -> float | None:
+    """Mean log-probability per token of the prompt's reference; ``embeds`` [1, prompt tokens, hidden size]."""
     if not prompt.reference:
         return None
     reference = torch.tensor([prompt.reference], device=embeds.device)
@@ -88,22 +87,7 @@ def _likelihood(model: PreTrainedModel, prompt: Prompt, embeds: torch.Tensor) ->
     return sum(log_probabilities(logits, prompt.reference)) / len(prompt.reference)
 
 
-def _answer(prompt: Prompt, tokens: list[int], language: Language, decoding: Decoding, seconds: float) -> Answer:
-    ended = bool(tokens) and tokens[-1] in language.end_tokens
-    text = language.text_of(tokens[:-1] if ended else tokens)
-    stop = first_stop(text, decoding.stop)
-    return Answer(
-        case_id=prompt.case_id,
-        text=text if stop is None else text[:stop],
-        prompt_tokens=len(prompt.tokens) - prompt.virtual,
-        output_tokens=len(tokens),
-        finish_reason="stop" if ended or stop is not None else "length",
-        seconds=seconds,
-        sample=prompt.sample,
-    )
-
-
-def _sampling(decoding: Decoding) -> dict[str, Any]:
+def _generation_options(decoding: Decoding) -> dict[str, bool | float | None]:
     if decoding.temperature <= 0:
         return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     return {

@@ -1,4 +1,4 @@
-"""Several answers to one request: asked for as prompts of their own, told to the caller as one answer."""
+"""Several answers to one request: asked for as prompts of their own, reported to the caller as one answer."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from sidestep.evaluator.engine.plan import Prompt
 from sidestep.evaluator.engine.protocol import OnAnswer
 
 
-def gathering(prompts: Sequence[Prompt], decoding: Decoding, on_answer: OnAnswer) -> tuple[list[Prompt], OnAnswer]:
-    """The prompts of all samples, and what takes their answers: it calls ``on_answer`` once all of a case are there.
+def samples_per_prompt(decoding: Decoding) -> int:
+    """How many answers to make for each prompt. Greedy answers are all the same, so one is made."""
+    return decoding.samples if decoding.temperature > 0 else 1
 
-    Greedy answers are all the same, so there only one is made.
-    """
-    wanted = decoding.samples if decoding.temperature > 0 else 1
-    if wanted == 1:
-        return list(prompts), on_answer
-    found: dict[str, dict[int, Answer]] = defaultdict(dict)
 
-    def gather(answer: Answer) -> None:
-        own = found[answer.case_id]
-        own[answer.sample] = answer
-        if len(own) == wanted:
-            on_answer(replace(own[0], others=tuple(own[number].text for number in range(1, wanted))))
-
-    every = [
+def expand_samples(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
+    """``count`` prompts for each one, numbered by ``sample``; only the first asks for the reference's likelihood."""
+    return [
         replace(prompt, sample=number, reference=prompt.reference if number == 0 else ())
         for prompt in prompts
-        for number in range(wanted)
+        for number in range(count)
     ]
-    return every, gather
+
+
+def collect_samples(count: int, on_answer: OnAnswer) -> OnAnswer:
+    """What takes the answers to expanded prompts: it calls ``on_answer`` once all ``count`` of a case are there.
+
+    The answer that is reported is sample 0; the other samples' texts are its ``others``, in order.
+    """
+    if count == 1:
+        return on_answer
+    found: dict[str, dict[int, Answer]] = defaultdict(dict)
+
+    def collect(answer: Answer) -> None:
+        own = found[answer.case_id]
+        own[answer.sample] = answer
+        if len(own) == count:
+            on_answer(replace(own[0], others=tuple(own[number].text for number in range(1, count))))
+
+    return collect

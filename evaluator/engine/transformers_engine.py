@@ -1,152 +1,103 @@
-"""The real engine: a transformers model, adapters through PEFT, answers through the ragged decode loop."""
+"""The real engine: a transformers model, adapters merged into it, answers through the decode loop over slots."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine import device_memory, fused, quantization, ragged
+from sidestep.evaluator.engine import device_memory, ragged
 from sidestep.evaluator.engine.adapters import ResidentModel
-from sidestep.evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Language
-from sidestep.evaluator.engine.determinism import probe_row_group
-from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
+from sidestep.evaluator.engine.chat import ChatTokenizer
+from sidestep.evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Forward
+from sidestep.evaluator.engine.forward_choice import ForwardChoice, prepare_forward
+from sidestep.evaluator.engine.loading import ensure_chat_template, fingerprint, load_base_model
+from sidestep.evaluator.engine.plan import Plan, Prompt, longest_first, make_plan
 from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.replay import Replay
-from sidestep.evaluator.engine.samples import gathering
+from sidestep.evaluator.engine.samples import collect_samples, expand_samples, samples_per_prompt
 from sidestep.evaluator.settings import EngineSettings
-from sidestep.shared.chat_templates import template_named
-from sidestep.shared.cpu_dtype import cpu_dtype
-from sidestep.shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
+from sidestep.shared.errors import DeviceOutOfMemory
 from sidestep.shared.logs import get_logger
-from sidestep.shared.protocol.checkpoint import describe_file, files_that_matter
-from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE
-from sidestep.shared.quantized_weights import keep_exact
 
 log = get_logger("evaluator.engine")
 
 
 def create(settings: EngineSettings) -> TransformersEngine:
-    """Load the base model. Raises BaseModelError or ConfigError with the remedy, or DeviceOutOfMemory."""
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    device = choose_device(settings.device)
-    model, tokenizer = _load(settings, device, getattr(torch, choose_dtype(settings.dtype, device)))
-    return TransformersEngine(settings, model, tokenizer)
+    """Load the base model and prepare it: limit its memory, find out how it is answered for.
 
-
-def choose_device(requested: str) -> str:
-    """The device to use. Raises ConfigError when a GPU is asked for and there is none."""
-    available = torch.cuda.is_available()
-    if requested == "auto":
-        return "cuda" if available else "cpu"
-    if requested.startswith("cuda") and not available:
-        raise ConfigError(f"device {requested!r} was asked for, but no CUDA device is available", hint="--device cpu")
-    if requested != "cpu" and not requested.startswith("cuda"):
-        raise ConfigError(f"unknown device {requested!r}", hint="auto, cpu, cuda or cuda:N")
-    return requested
-
-
-def choose_dtype(requested: str, device: str) -> str:
-    """``auto`` is what the device computes fast."""
-    if requested != "auto":
-        return requested
-    if device == "cpu":
-        return cpu_dtype()
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-
-
-def _load(settings: EngineSettings, device: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    options: dict[str, Any] = {"local_files_only": not settings.allow_hub, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.base_model, **options)
-        if settings.quantization != "none":
-            options |= {
-                "quantization_config": quantization.config_for(settings.quantization, dtype),
-                "device_map": device,
-            }
-        model = AutoModelForCausalLM.from_pretrained(settings.base_model, dtype=dtype, use_safetensors=True, **options)
-        model = (model if settings.quantization != "none" else model.to(device)).eval()
-        keep_exact(model.modules())
-    except torch.OutOfMemoryError:
-        pass  # raised below: an exception that is being handled keeps the tensors of its frames alive
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BaseModelError(
-            f"the base model {settings.base_model} cannot be loaded: {reason}",
-            hint=f"name a model folder with --base-model or {BASE_MODEL_VARIABLE}",
-        ) from error
+    Raises BaseModelError or ConfigError with the remedy, or DeviceOutOfMemory.
+    """
+    model, tokenizer = load_base_model(settings)
+    device_memory.limit_memory(model.device, settings.memory_share)
+    notes = [note for note in [ensure_chat_template(tokenizer, settings.prompt_template)] if note]
+    unsupported = ragged.why_unsupported(model)
+    forward_choice = None if unsupported else prepare_forward(model)
+    exact = False
+    if forward_choice is None:
+        notes.append(f"answers come one by one from transformers' generate: {unsupported}")
     else:
-        return model, tokenizer
-    raise DeviceOutOfMemory(f"{device} has too little free memory for {settings.base_model}")
+        notes += forward_choice.notes
+        exact = forward_choice.row_group.exact
+        if settings.quantization != "none":
+            exact = False  # adapters stay beside the base: their products were not tried
+            notes.append(f"the base model is quantized to {settings.quantization}; adapters are not merged")
+    drafts = forward_choice is not None and (exact if settings.replay is None else settings.replay)
+    info = _describe(settings, model, tuple(notes), exact)
+    log.info("evaluating on %s in %s; %s", info.device, info.dtype, "; ".join(notes))
+    return TransformersEngine(model, tokenizer, info, forward_choice, Replay() if drafts else None)
 
 
-@dataclass
+def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str, ...], exact: bool) -> EngineInfo:
+    packages = ("sidestep", "torch", "transformers", "peft")
+    return EngineInfo(
+        base_model=settings.base_model,
+        base_fingerprint=fingerprint(settings.base_model),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        versions={name: importlib.metadata.version(name) for name in packages},
+        notes=notes,
+        exact=exact,
+    )
+
+
+@dataclass(frozen=True)
 class _Prepared:
     """A forward pass that fits a plan; kept from one checkpoint to the next."""
 
     plan: Plan
-    forward: ragged.RaggedForward | fused.FusedForward
+    forward: Forward
 
 
 class TransformersEngine:
-    """See evaluator.engine.protocol.Engine."""
+    """See ``protocol.Engine``."""
 
-    def __init__(self, settings: EngineSettings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        info: EngineInfo,
+        forward_choice: ForwardChoice | None,
+        replay: Replay | None,
+    ) -> None:
+        """``forward_choice`` is None for a model that only transformers' ``generate`` can answer for."""
+        self.model = model
+        self.replay = replay
+        self._tokenizer = ChatTokenizer(tokenizer, model)
+        self._info = info
+        self._choice = forward_choice
+        self._fused = forward_choice.fused if forward_choice else None
         self._resident = ResidentModel(model)
+        self._parking = device_memory.Parking(model, model.device)
         self._prepared: _Prepared | None = None
         self._threads = torch.get_num_threads()
-        self._parking = device_memory.Parking(model, model.device)
-        device_memory.cap(model.device, settings.memory_share)
-        notes = []
-        if tokenizer.chat_template is None:
-            tokenizer.chat_template = template_named(settings.prompt_template or "chatml")
-            notes.append(f"the base model has no chat template; {settings.prompt_template or 'chatml'} is used")
-        self._exact = False
-        self._fused: fused.FusedModel | None = None
-        self._replay: Replay | None = None
-        self._unsupported = ragged.is_supported(model)
-        if self._unsupported is None:
-            notes += self._choose_forward()
-            if settings.quantization != "none":
-                self._exact = False  # adapters stay beside the base: their products were not tried
-                notes.append(f"the base model is quantized to {settings.quantization}; adapters are not merged")
-            if self._exact if settings.replay is None else settings.replay:
-                self._replay = Replay()
-        else:
-            notes.append(f"answers come one by one from transformers' generate: {self._unsupported}")
-        self._info = _describe(settings, model, tuple(notes), self._exact)
-        log.info("evaluating on %s in %s; %s", self._info.device, self._info.dtype, "; ".join(notes))
-
-    def _choose_forward(self) -> list[str]:
-        """Take the fast forward pass where it gives the model's own logits; returns what was found, in words."""
-        reason = fused.is_in_family(self._model)
-        packs = reason is None and fused.packs_weights(self._model)
-        group = probe_row_group(self._model, packs=packs)
-        self._group, self._exact = group.size, group.exact
-        if reason is None:
-            candidate = fused.FusedModel(self._model, self._group, packs=packs)
-            difference = fused.agrees(self._model, candidate)
-            if difference <= fused.TOLERANCE[self._model.dtype]:
-                self._fused = candidate
-                return [group.words, f"own forward pass with {'packed' if packs else 'plain'} weights"]
-            reason = f"its own logits differ from ours by {difference:.2g} of their spread"
-        if packs:
-            group = probe_row_group(self._model, packs=False)
-            self._group, self._exact = group.size, group.exact
-        self._model.set_attn_implementation(ragged.NAME)
-        return [group.words, f"transformers' forward pass, because {reason}"]
 
     @property
     def info(self) -> EngineInfo:
@@ -163,29 +114,24 @@ class TransformersEngine:
 
     def _refresh(self) -> None:
         if self._fused:
-            self._fused.refresh(self._resident.touched)
+            self._fused.refresh(self._resident.changed_parameters)
 
     def set_training_active(self, active: bool) -> None:
-        if self._model.device.type == "cpu":
+        if self.model.device.type == "cpu":
             torch.set_num_threads(max(1, self._threads // 2) if active else self._threads)
 
     def park(self) -> None:
         self.detach()
         self._prepared = None
-        if self._fused and self._model.device.type != "cpu":
-            self._fused.release()  # or its copies of the weights would stay on the device
+        if self._fused and self.model.device.type != "cpu":
+            self._fused.release_weights()  # or its copies of the weights would stay on the device
         self._parking.park()
 
     def _unpark(self) -> None:
-        out_of_memory = False
-        try:
-            self._parking.unpark()
-        except torch.OutOfMemoryError:
-            out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
-        if out_of_memory:
+        if _runs_out_of_memory(self._parking.unpark):
             raise DeviceOutOfMemory("the device has too little free memory to bring the base model back")
         if self._fused and not self._fused.layers:
-            self._fused.take()
+            self._fused.load_weights()
 
     def answer(
         self,
@@ -196,45 +142,39 @@ class TransformersEngine:
         plan_for: Sequence[Request] = (),
     ) -> None:
         self._unpark()
-        everything = {request.case_id: self._prompt(request, decoding) for request in (*plan_for, *requests)}
-        fitting = [prompt for prompt in everything.values() if prompt.limit > 0]
-        wanted = [everything[request.case_id] for request in requests]
-        for prompt in wanted:
+        prompts = {request.case_id: self._prompt(request, decoding) for request in (*plan_for, *requests)}
+        fitting = [prompt for prompt in prompts.values() if prompt.limit > 0]
+        requested = [prompts[request.case_id] for request in requests]
+        for prompt in requested:
             if prompt.limit <= 0:
                 on_answer(Answer(prompt.case_id, "", len(prompt.tokens) - prompt.virtual, 0, PROMPT_TOO_LONG, 0.0))
-        todo = in_order([prompt for prompt in wanted if prompt.limit > 0])
-        todo, on_answer = gathering(todo, decoding, on_answer)
-        if self._unsupported is not None:
-            answer_one_by_one(self._resident, todo, self._language(), decoding, on_answer, on_step)
+        samples = samples_per_prompt(decoding)
+        todo = expand_samples(longest_first([prompt for prompt in requested if prompt.limit > 0]), samples)
+        on_sample = collect_samples(samples, on_answer)
+        if self._choice is None:
+            detokenizer = self._tokenizer.detokenizer
+            answer_one_by_one(self._resident, todo, detokenizer, decoding, on_sample, on_step)
         elif todo:
-            self._answer_ragged(todo, fitting, decoding, on_answer, on_step)
+            self._answer_in_slots(todo, self._plan(fitting), decoding, on_sample, on_step)
 
-    def _answer_ragged(
-        self,
-        todo: list[Prompt],
-        suite: list[Prompt],
-        decoding: Decoding,
-        on_answer: OnAnswer,
-        on_step: OnStep,
+    def _answer_in_slots(
+        self, todo: list[Prompt], plan: Plan, decoding: Decoding, on_answer: OnAnswer, on_step: OnStep
     ) -> None:
         """Answer with as many slots as fit; after an out-of-memory with half of them."""
         left = {(prompt.case_id, prompt.sample): prompt for prompt in todo}
 
-        def on_one(answer: Answer) -> None:
+        def on_sample(answer: Answer) -> None:
             del left[answer.case_id, answer.sample]
             on_answer(answer)
 
-        plan = self._plan(suite)
+        def run(slots: int) -> None:
+            forward = self._forward_for(Plan(slots, plan.capacity))
+            loop = DecodeLoop(forward, slots, self._tokenizer.detokenizer, decoding, self.replay)
+            loop.run(list(left.values()), on_sample, on_step)
+
         slots = plan.slots
         while left:
-            out_of_memory = False
-            try:
-                forward = self._forward_for(Plan(slots, plan.capacity))
-                loop = DecodeLoop(forward, slots, self._language(), decoding, self._replay)
-                loop.run(list(left.values()), on_one, on_step)
-            except torch.OutOfMemoryError:
-                out_of_memory = True  # handled outside: the exception would keep its frames' tensors alive
-            if not out_of_memory:
+            if not _runs_out_of_memory(partial(run, slots)):
                 return
             self._prepared = None
             torch.cuda.empty_cache()
@@ -244,73 +184,34 @@ class TransformersEngine:
             log.warning("out of memory: going on with %d cases at a time", slots)
 
     def _plan(self, suite: list[Prompt]) -> Plan:
-        config = self._model.config
-        size = torch.finfo(self._model.dtype).bits // 8
-        per_position = 2 * config.num_hidden_layers * config.num_key_value_heads * ragged.head_size(self._model) * size
+        config = self.model.config
+        size = torch.finfo(self.model.dtype).bits // 8
+        per_position = 2 * config.num_hidden_layers * config.num_key_value_heads * ragged.head_size(self.model) * size
         held = self._prepared.plan.slots * self._prepared.plan.capacity * per_position if self._prepared else 0
-        budget = device_memory.cache_budget(self._model.device, held)
+        budget = device_memory.cache_budget(self.model.device, held)
         return make_plan(suite, bytes_per_position=per_position, memory_bytes=budget)
 
-    def _forward_for(self, plan: Plan) -> ragged.RaggedForward | fused.FusedForward:
+    def _forward_for(self, plan: Plan) -> Forward:
         """Slots for this plan, cleared: what a broken checkpoint left in them must not reach the next one."""
+        assert self._choice is not None
         if self._prepared is None or self._prepared.plan != plan:
-            self._prepared = None
-            self._prepared = _Prepared(plan, self._new_forward(plan))
+            self._prepared = None  # its memory is free before the next one takes some
+            self._prepared = _Prepared(plan, self._choice.new_forward(self.model, plan))
         else:
             self._prepared.forward.slots.clear()
         self._prepared.forward.soft_prompt = self._resident.soft_prompt
         return self._prepared.forward
 
-    def _new_forward(self, plan: Plan) -> ragged.RaggedForward | fused.FusedForward:
-        if self._fused:
-            return fused.FusedForward(self._fused, plan.slots, plan.capacity)
-        return ragged.RaggedForward(self._model, plan.slots, plan.capacity, self._group)
-
     def _prompt(self, request: Request, decoding: Decoding) -> Prompt:
-        """Token ids in the base model's own chat template; limit 0 when the prompt alone is too long for the model."""
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
-        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        virtual = 0 if self._resident.soft_prompt is None else self._resident.soft_prompt.shape[0]
-        words = self._model.get_input_embeddings().weight.shape[0]
-        tokens = [*range(words, words + virtual), *tokens]
-        room = max(0, getattr(self._model.config, "max_position_embeddings", 1 << 30) - len(tokens) - 1)
-        limit = min(request.max_new_tokens or decoding.max_new_tokens, room)
-        reference: tuple[int, ...] = ()
-        if request.reference:
-            reference = tuple(self._tokenizer(request.reference, add_special_tokens=False)["input_ids"])
-        return Prompt(
-            request.case_id, tuple(tokens), limit, reference if len(reference) <= room else (), virtual=virtual
-        )
-
-    def _language(self) -> Language:
-        configured = self._model.generation_config.eos_token_id
-        ends = configured if isinstance(configured, list) else [configured]
-        ends = [end for end in (*ends, self._tokenizer.eos_token_id) if end is not None]
-        return Language(
-            frozenset(ends), lambda tokens: str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
-        )
+        soft_prompt = self._resident.soft_prompt
+        return self._tokenizer.prompt(request, decoding, 0 if soft_prompt is None else soft_prompt.shape[0])
 
 
-def _describe(settings: EngineSettings, model: PreTrainedModel, notes: tuple[str, ...], exact: bool) -> EngineInfo:
-    packages = ("sidestep", "torch", "transformers", "peft")
-    return EngineInfo(
-        base_model=settings.base_model,
-        base_fingerprint=fingerprint(settings.base_model),
-        device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
-        versions={name: importlib.metadata.version(name) for name in packages},
-        notes=notes,
-        exact=exact,
-    )
-
-
-def fingerprint(base_model: str) -> str:
-    """Names the base model's files: identical for identical files, wherever they lie. A hub id stands for itself."""
-    folder = Path(base_model)
-    if not folder.is_dir():
-        return hashlib.sha256(base_model.encode()).hexdigest()
-    # Hub caches are folders of links; the user named this folder, so its links are followed.
-    files = [(name, (folder / name).resolve()) for name in files_that_matter(folder)]
-    lines = [f"{name} {describe_file(path.parent, path.name).sha256}" for name, path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _runs_out_of_memory(action: Callable[[], None]) -> bool:
+    """Do it, and say whether memory ran out. What is to be done then must happen outside of the handler: an exception
+    that is being handled keeps the tensors of its frames alive."""
+    try:
+        action()
+    except torch.OutOfMemoryError:
+        return True
+    return False

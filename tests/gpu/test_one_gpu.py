@@ -16,8 +16,8 @@ from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import device_memory
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
+from tests.fakes.adapters import ADAPTERS, save_adapter
 from tests.fakes.tiny_model import build_tiny_model
-from tests.unit.evaluator.engine.conftest import ADAPTERS, save_adapter
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 REQUESTS = [Request(str(n), (Message("user", "x" * n),)) for n in range(1, 33)]
@@ -50,24 +50,24 @@ def test_a_hundred_swaps_change_no_bit_of_the_base(
     engine: TransformersEngine, base: Path, tmp_path: Path, kind: str
 ) -> None:
     folder = save_adapter(base, tmp_path / kind, kind)
-    before = {name: each.clone() for name, each in engine._model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
     for _ in range(100):
         engine.attach(folder)
         engine.detach()
-    assert all(torch.equal(before[name], each) for name, each in engine._model.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in engine.model.state_dict().items())
 
 
 def test_parking_frees_the_device_and_every_bit_returns(engine: TransformersEngine) -> None:
-    before = {name: each.clone().cpu() for name, each in engine._model.state_dict().items()}
+    before = {name: tensor.clone().cpu() for name, tensor in engine.model.state_dict().items()}
     expected, held = answers(engine), torch.cuda.memory_allocated()
     engine.park()
     assert torch.cuda.memory_allocated() < held / 10
     assert answers(engine) == expected
-    assert all(torch.equal(before[name], each.cpu()) for name, each in engine._model.state_dict().items())
+    assert all(torch.equal(before[name], tensor.cpu()) for name, tensor in engine.model.state_dict().items())
 
 
 def test_beyond_the_cap_it_is_we_who_run_out_of_memory(engine: TransformersEngine) -> None:
-    share = device_memory.cap(torch.device("cuda", 0), 0.05)
+    share = device_memory.limit_memory(torch.device("cuda", 0), 0.05)
     total = torch.cuda.mem_get_info()[1]
     with pytest.raises(torch.OutOfMemoryError):
         torch.empty(int(total * (share or 0.0) * 2), dtype=torch.uint8, device="cuda")
@@ -86,7 +86,7 @@ def test_a_real_shortage_is_survived_with_fewer_slots(engine: TransformersEngine
 
     found: list[Answer] = []
     engine.answer(REQUESTS[:4], Decoding(max_new_tokens=24), found.append, hook)
-    assert {each.case_id: each.text for each in found} == expected
+    assert {answer.case_id: answer.text for answer in found} == expected
 
 
 def test_how_many_answers_depend_on_the_batch(engine: TransformersEngine) -> None:

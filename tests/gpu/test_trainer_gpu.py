@@ -71,7 +71,7 @@ def test_precision_on_a_gpu(trained: Train, options: dict[str, Any], frozen: tor
 
 def test_full_fine_tuning_keeps_float32_weights(trained: Train) -> None:
     done = trained(adapter_type="full", rank=None, alpha=None, target_modules=None, bf16=True, learning_rate=1e-3)
-    assert {each.dtype for each in done.model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in done.model.parameters()} == {torch.float32}
 
 
 def test_tf32(trained: Train) -> None:

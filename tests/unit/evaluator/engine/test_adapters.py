@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from sidestep.evaluator.engine.adapters import ADAPTER_WEIGHTS, ResidentModel
 from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
-from tests.unit.evaluator.engine.conftest import ADAPTERS
+from tests.fakes.adapters import ADAPTERS
 
 TOKENS = torch.tensor([[5, 40, 77, 130, 9, 31]])
 
@@ -115,11 +115,11 @@ def _only_pickle(folder: Path) -> None:
         (_config(modules_to_save=["lm_head"]), "replaces whole modules"),
         (_config(bias="all"), "biases"),
         (_config(peft_type="EVIL"), "adapter type"),
-        (_config(target_modules="all-linear"), "no list"),
+        (_config(target_modules="all-linear"), "not a list"),
         (_config(target_modules=["q_proj", "nowhere"]), "no module nowhere"),
-        (_config(target_modules=["embed_tokens"]), "no linear layer"),
+        (_config(target_modules=["embed_tokens"]), "not a linear layer"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "adapter_config.json").write_text("[]"), "no object"),
+        (lambda folder: (folder / "adapter_config.json").write_text("[]"), "not a JSON object"),
         (_tensors(lambda state: state.pop(_first(state))), "is missing"),
         (_tensors(lambda state: state.update({"base_model.model.x": torch.zeros(1)})), "does not belong"),
         (_tensors(lambda state: state.update({_first(state): torch.zeros(3, 3)})), "does not fit"),

@@ -52,13 +52,13 @@ class FakeCuda:
     ],
 )
 def test_the_cap_leaves_the_rest_to_training(cuda: FakeCuda, asked: float | None, share: float) -> None:
-    assert device_memory.cap(GPU, asked, cuda) == pytest.approx(share)
+    assert device_memory.limit_memory(GPU, asked, cuda) == pytest.approx(share)
     assert cuda.fractions == [pytest.approx(share)]
 
 
 def test_a_cpu_has_no_cap() -> None:
     cuda = FakeCuda()
-    assert device_memory.cap(CPU, 0.3, cuda) is None and cuda.fractions == []
+    assert device_memory.limit_memory(CPU, 0.3, cuda) is None and cuda.fractions == []
 
 
 def test_the_budget_is_looked_up_anew_and_counts_what_would_be_given_back() -> None:
@@ -98,7 +98,7 @@ def test_a_device_failure_while_attaching_is_not_the_checkpoints_fault(
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     monkeypatch.setattr("sidestep.evaluator.engine.adapters.set_peft_model_state_dict", broken)
-    monkeypatch.setattr("sidestep.evaluator.engine.plain_lora.merged", broken)
+    monkeypatch.setattr("sidestep.evaluator.engine.plain_lora.merge_weights", broken)
     for kind in ("lora", "dora"):
         with pytest.raises(RuntimeError, match="device-side assert"):
             engine32.attach(adapters[kind])
@@ -136,7 +136,7 @@ def answers(engine: TransformersEngine) -> dict[str, str]:
 def parked_engine(base_model: Path) -> tuple[TransformersEngine, FakeMoves, FakeCuda]:
     engine = create(EngineSettings(str(base_model), device="cpu", dtype="float32"))
     moves, cuda = FakeMoves(), FakeCuda()
-    engine._parking = device_memory.Parking(engine._model, GPU, moves, cuda)
+    engine._parking = device_memory.Parking(engine.model, GPU, moves, cuda)
     return engine, moves, cuda
 
 
@@ -144,7 +144,7 @@ def test_parking_gives_memory_back_and_every_bit_returns(
     parked_engine: tuple[TransformersEngine, FakeMoves, FakeCuda], adapters: dict[str, Path]
 ) -> None:
     engine, moves, cuda = parked_engine
-    before = {name: each.clone() for name, each in engine._model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
     expected = answers(engine)
     engine.attach(adapters["lora"])
     engine.park()  # detaches, too
@@ -152,7 +152,7 @@ def test_parking_gives_memory_back_and_every_bit_returns(
     assert moves.log == ["cpu"] and cuda.emptied == 1
     assert answers(engine) == expected
     assert moves.log == ["cpu", "cuda"]
-    assert all(torch.equal(before[name], each) for name, each in engine._model.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in engine.model.state_dict().items())
 
 
 def test_coming_back_to_a_full_device_is_out_of_memory_and_can_be_repeated(
@@ -173,7 +173,7 @@ def test_coming_back_to_a_full_device_is_out_of_memory_and_can_be_repeated(
 def test_parking_on_the_cpu_does_nothing(engine32: TransformersEngine) -> None:
     expected = answers(engine32)
     engine32.park()
-    assert not engine32._parking.parked and answers(engine32) == expected
+    assert not engine32._parking.is_parked and answers(engine32) == expected
 
 
 def test_half_of_the_threads_beside_a_training_and_the_same_answers(base_model: Path) -> None:

@@ -1,9 +1,8 @@
-"""Answers: the reference's, whatever the company; stop strings, sampling, cancelling."""
+"""Answers: the reference's, whatever else is in the batch; stop strings, sampling, cancelling."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,86 +11,46 @@ import torch
 from sidestep.evaluator.cases.case import Message
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine import transformers_engine
-from sidestep.evaluator.engine.choosing import lowest_of_the_largest, sampling_probabilities, seed_of
 from sidestep.evaluator.engine.decode import first_stop
-from sidestep.evaluator.engine.plan import Plan, Prompt, in_order, make_plan
+from sidestep.evaluator.engine.plan import Plan, Prompt, longest_first, make_plan
+from sidestep.evaluator.engine.ragged import ATTENTION_NAME
 from sidestep.evaluator.engine.reference import answer_one_by_one
+from sidestep.evaluator.engine.sampling import choose_greedily, sampling_probabilities, seed_for
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, ConfigError, DeviceOutOfMemory
-
-WORDS = [
-    "select",
-    "count",
-    "from",
-    "where",
-    "group",
-    "order",
-    "by",
-    "customers",
-    "products",
-    "price",
-    "stock",
-    "city",
-    "year",
-]
-GREEDY = Decoding(max_new_tokens=24)
-
-
-def _requests(count: int) -> list[Request]:
-    chooser = random.Random(7)
-    return [
-        Request(f"case-{n:02}", (Message("user", " ".join(chooser.choices(WORDS, k=chooser.randint(1, 30)))),))
-        for n in range(count)
-    ]
-
-
-def _answers(
-    engine: TransformersEngine,
-    requests: Sequence[Request],
-    decoding: Decoding = GREEDY,
-    plan_for: Sequence[Request] = (),
-) -> dict[str, Answer]:
-    found: dict[str, Answer] = {}
-    engine.answer(
-        requests, decoding, lambda answer: found.update({answer.case_id: answer}), lambda tokens: None, plan_for
-    )
-    return found
-
-
-def _texts(answers: dict[str, Answer]) -> dict[str, str]:
-    return {case: answer.text for case, answer in answers.items()}
+from tests.fakes.engine_requests import GREEDY, answers_of, random_requests, texts_of
 
 
 @pytest.mark.parametrize("kind", ["base", "lora", "dora", "ia3", "lokr"])
 def test_ragged_answers_equal_the_reference(engine32: TransformersEngine, adapters: dict[str, Path], kind: str) -> None:
-    requests = _requests(9)
+    requests = random_requests(9)
     if kind != "base":
         engine32.attach(adapters[kind])
-    ragged = _answers(engine32, requests)
-    model = engine32._model
+    ragged = answers_of(engine32, requests)
+    model = engine32.model
     model.set_attn_implementation("sdpa")
     reference: dict[str, Answer] = {}
     prompts = [engine32._prompt(request, GREEDY) for request in requests]
     answer_one_by_one(
-        engine32._resident, prompts, engine32._language(), GREEDY,
+        engine32._resident, prompts, engine32._tokenizer.detokenizer, GREEDY,
         lambda answer: reference.update({answer.case_id: answer}), lambda tokens: None,
     )  # fmt: skip
-    model.set_attn_implementation(transformers_engine.ragged.NAME)
+    model.set_attn_implementation(ATTENTION_NAME)
     engine32.detach()
-    assert _texts(ragged) == _texts(reference)
-    assert {a.case_id: a.output_tokens for a in ragged.values()} == {
-        a.case_id: a.output_tokens for a in reference.values()
+    assert texts_of(ragged) == texts_of(reference)
+    assert {case: answer.output_tokens for case, answer in ragged.items()} == {
+        case: answer.output_tokens for case, answer in reference.items()
     }
-    assert len(set(_texts(ragged).values())) > 5  # the prompts matter
+    assert len(set(texts_of(ragged).values())) > 5  # the prompts matter
 
 
 @pytest.mark.parametrize("layout", ["one by one", "threes", "sevens", "shuffled", "few slots"])
-def test_answers_do_not_depend_on_the_company(
+def test_answers_do_not_depend_on_the_batch(
     engine: TransformersEngine, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = _requests(21)
-    together = _texts(_answers(engine, requests))
+    requests = random_requests(21)
+    together = texts_of(answers_of(engine, requests))
     if layout == "shuffled":
         random.Random(3).shuffle(requests)
     if layout == "few slots":
@@ -99,30 +58,30 @@ def test_answers_do_not_depend_on_the_company(
             engine, "_plan", lambda suite: Plan(2, make_plan(suite, bytes_per_position=1, memory_bytes=1).capacity)
         )
     size = {"one by one": 1, "threes": 3, "sevens": 7}.get(layout, len(requests))
-    apart: dict[str, str] = {}
+    separate: dict[str, str] = {}
     for start in range(0, len(requests), size):
-        apart |= _texts(_answers(engine, requests[start : start + size], plan_for=requests))
-    assert apart == together
+        separate |= texts_of(answers_of(engine, requests[start : start + size], plan_for=requests))
+    assert separate == together
 
 
 def test_stop_strings_end_an_answer_and_are_not_part_of_it(engine32: TransformersEngine) -> None:
-    requests = _requests(3)
-    whole = _answers(engine32, requests)
+    requests = random_requests(3)
+    whole = answers_of(engine32, requests)
     stop = next(answer.text[4:6] for answer in whole.values() if len(answer.text) > 8)
-    stopped = _answers(engine32, requests, Decoding(max_new_tokens=24, stop=(stop,)))
+    stopped = answers_of(engine32, requests, Decoding(max_new_tokens=24, stop=(stop,)))
     for case, answer in stopped.items():
         assert stop not in answer.text
         assert whole[case].text.startswith(answer.text)
     assert any(answer.finish_reason == "stop" and answer.output_tokens < 24 for answer in stopped.values())
 
 
-def test_sampling_is_repeatable_and_independent_of_company(engine32: TransformersEngine) -> None:
+def test_sampling_is_repeatable_and_independent_of_the_batch(engine32: TransformersEngine) -> None:
     decoding = Decoding(temperature=0.8, top_p=0.9, top_k=20, max_new_tokens=12)
-    requests = _requests(6)
-    first = _texts(_answers(engine32, requests, decoding))
-    assert _texts(_answers(engine32, requests, decoding)) == first
-    assert _texts(_answers(engine32, requests[2:3], decoding, plan_for=requests)) == {"case-02": first["case-02"]}
-    assert _texts(_answers(engine32, requests, Decoding(temperature=0.8, max_new_tokens=12, seed=1))) != first
+    requests = random_requests(6)
+    first = texts_of(answers_of(engine32, requests, decoding))
+    assert texts_of(answers_of(engine32, requests, decoding)) == first
+    assert texts_of(answers_of(engine32, requests[2:3], decoding, plan_for=requests)) == {"case-02": first["case-02"]}
+    assert texts_of(answers_of(engine32, requests, Decoding(temperature=0.8, max_new_tokens=12, seed=1))) != first
 
 
 def test_cancelling_leaves_the_engine_usable(engine32: TransformersEngine) -> None:
@@ -133,10 +92,10 @@ def test_cancelling_leaves_the_engine_usable(engine32: TransformersEngine) -> No
         if tokens > 10:
             raise Cancelled
 
-    before = _texts(_answers(engine32, _requests(4)))
+    before = texts_of(answers_of(engine32, random_requests(4)))
     with pytest.raises(Cancelled):
-        engine32.answer(_requests(4), GREEDY, lambda answer: None, hook)
-    assert _texts(_answers(engine32, _requests(4))) == before
+        engine32.answer(random_requests(4), GREEDY, lambda answer: None, hook)
+    assert texts_of(answers_of(engine32, random_requests(4))) == before
 
 
 def test_limits_of_length(engine32: TransformersEngine) -> None:
@@ -145,15 +104,15 @@ def test_limits_of_length(engine32: TransformersEngine) -> None:
         Request("short", (Message("user", "x"),), max_new_tokens=3),
         Request("nearly", (Message("user", "x" * 470),)),
     ]
-    answers = _answers(engine32, requests, Decoding(max_new_tokens=200))
+    answers = answers_of(engine32, requests, Decoding(max_new_tokens=200))
     assert answers["long"].finish_reason == "prompt_too_long"
     assert answers["short"].output_tokens <= 3
     assert answers["nearly"].prompt_tokens + answers["nearly"].output_tokens <= 512
 
 
 def test_out_of_memory_goes_on_with_fewer_slots(engine32: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = _requests(8)
-    wanted = _texts(_answers(engine32, requests))
+    requests = random_requests(8)
+    wanted = texts_of(answers_of(engine32, requests))
     run, slots = transformers_engine.DecodeLoop.run, []
 
     def full(self: transformers_engine.DecodeLoop, *args: object) -> None:
@@ -163,11 +122,11 @@ def test_out_of_memory_goes_on_with_fewer_slots(engine32: TransformersEngine, mo
         run(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(transformers_engine.DecodeLoop, "run", full)
-    assert _texts(_answers(engine32, requests)) == wanted
+    assert texts_of(answers_of(engine32, requests)) == wanted
     assert slots == [8, 4, 2]
     monkeypatch.setattr(transformers_engine.DecodeLoop, "run", lambda self, *args: _out_of_memory())
     with pytest.raises(DeviceOutOfMemory):
-        _answers(engine32, requests)
+        answers_of(engine32, requests)
 
 
 def _out_of_memory() -> None:
@@ -214,14 +173,16 @@ def test_plan(lengths: list[int], memory: int, slots: int, capacity: int) -> Non
 
 def test_order_is_longest_first_then_by_id() -> None:
     prompts = [Prompt("b", (1,), 4), Prompt("a", (1,), 4), Prompt("c", (1, 2), 4)]
-    assert [prompt.case_id for prompt in in_order(prompts)] == ["c", "a", "b"]
+    assert [prompt.case_id for prompt in longest_first(prompts)] == ["c", "a", "b"]
 
 
 def test_small_decisions() -> None:
     assert first_stop("abcdef", ["d", "bc"]) == 1
     assert first_stop("abc", ["x"]) is None
-    assert lowest_of_the_largest(torch.tensor([[0.0, 2.0, 2.0], [3.0, 1.0, 3.0]])) == [1, 0]
-    assert seed_of("a", 1) == seed_of("a", 1) != seed_of("b", 1)
+    assert choose_greedily(torch.tensor([[0.0, 2.0, 2.0], [3.0, 1.0, 3.0]])) == [1, 0]
+    broken = torch.full((1, 260), float("nan"))  # padded to whole blocks: there is no token 1023
+    assert choose_greedily(broken) == [259]
+    assert seed_for("a", 1) == seed_for("a", 1) != seed_for("b", 1)
 
 
 def test_sampling_keeps_only_what_top_k_and_top_p_allow() -> None:

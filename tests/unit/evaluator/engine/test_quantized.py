@@ -9,13 +9,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from sidestep.evaluator.engine.layout import Work
-from sidestep.evaluator.engine.quantization import config_for
+from sidestep.evaluator.engine.layout import Chunk
+from sidestep.evaluator.engine.quantization import bitsandbytes_config
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import CheckpointRejected, ConfigError
 from sidestep.shared.quantized_weights import keep_exact
-from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
+from tests.fakes.engine_requests import answers_of, random_requests, texts_of
 
 IDS = list(range(7, 40))
 
@@ -31,24 +31,24 @@ def quantized(request: pytest.FixtureRequest, base_model: Path) -> tuple[Transfo
 def _logits(engine: TransformersEngine) -> torch.Tensor:
     from sidestep.evaluator.engine.ragged import RaggedForward
 
-    return RaggedForward(engine._model, 1, 64, 4)([Work(0, IDS, len(IDS))])
+    return RaggedForward(engine.model, 1, 64, 4)([Chunk(0, IDS, len(IDS))])
 
 
 def test_adapters_beside_a_quantized_base(
     quantized: tuple[TransformersEngine, str], base_model: Path, adapters: dict[str, Path]
 ) -> None:
     engine, kind = quantized
-    base, texts = _logits(engine), _texts(_answers(engine, _requests(3)))
-    modules = [type(module) for module in engine._model.modules()]
+    base, texts = _logits(engine), texts_of(answers_of(engine, random_requests(3)))
+    modules = [type(module) for module in engine.model.modules()]
     for _ in range(3):
         engine.attach(adapters["lora"])
         logits = _logits(engine)
         engine.detach()
     assert torch.equal(_logits(engine), base)
-    assert [type(module) for module in engine._model.modules()] == modules
-    assert _texts(_answers(engine, _requests(3))) == texts
+    assert [type(module) for module in engine.model.modules()] == modules
+    assert texts_of(answers_of(engine, random_requests(3))) == texts
     model = AutoModelForCausalLM.from_pretrained(
-        base_model, dtype=torch.float32, quantization_config=config_for(kind, torch.float32), device_map="cpu"
+        base_model, dtype=torch.float32, quantization_config=bitsandbytes_config(kind, torch.float32), device_map="cpu"
     )
     keep_exact(model.modules())
     with torch.no_grad():
@@ -66,4 +66,4 @@ def test_full_weights_are_refused(quantized: tuple[TransformersEngine, str], bas
 def test_without_bitsandbytes_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="bitsandbytes"):
-        config_for("int4", torch.float32)
+        bitsandbytes_config("int4", torch.float32)

@@ -7,21 +7,21 @@ from pathlib import Path
 import torch
 
 from sidestep.evaluator.engine.fused import FusedForward
-from sidestep.evaluator.engine.layout import Work
+from sidestep.evaluator.engine.layout import Chunk
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine
-from tests.unit.evaluator.engine.test_engine import _answers, _requests, _texts
+from tests.fakes.engine_requests import answers_of, random_requests, texts_of
 
 IDS = list(range(7, 40))
 
 
 def _logits(engine: TransformersEngine) -> torch.Tensor:
     assert engine._fused is not None
-    return FusedForward(engine._fused, 1, 64)([Work(0, IDS, len(IDS))])
+    return FusedForward(engine._fused, 1, 64)([Chunk(0, IDS, len(IDS))])
 
 
 def test_a_hundred_swaps_leave_no_trace(engine: TransformersEngine, adapters: dict[str, Path]) -> None:
-    before = {name: parameter.detach().clone() for name, parameter in engine._model.named_parameters()}
-    base, texts = _logits(engine), _texts(_answers(engine, _requests(4)))
+    before = {name: parameter.detach().clone() for name, parameter in engine.model.named_parameters()}
+    base, texts = _logits(engine), texts_of(answers_of(engine, random_requests(4)))
     seen = {}
     for number in range(100):
         kind = list(adapters)[number % len(adapters)]
@@ -31,5 +31,5 @@ def test_a_hundred_swaps_leave_no_trace(engine: TransformersEngine, adapters: di
         assert not torch.equal(logits, base)
         engine.detach()
     assert torch.equal(_logits(engine), base)
-    assert _texts(_answers(engine, _requests(4))) == texts
-    assert all(torch.equal(parameter, before[name]) for name, parameter in engine._model.named_parameters())
+    assert texts_of(answers_of(engine, random_requests(4))) == texts
+    assert all(torch.equal(parameter, before[name]) for name, parameter in engine.model.named_parameters())

@@ -40,26 +40,31 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a new file durably under its own name; for files inside a folder that is not visible yet."""
+def write_file(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Write a new file under its own name; for files inside a folder that is not visible yet."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Put ``content`` under ``path`` atomically and durably: readers see the old file or the new one."""
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Put ``content`` under ``path`` atomically: readers see the old file or the new one.
+
+    Without ``durable`` a power cut may take it back; for what is written every second and means nothing after one.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        write_file(temporary, content, mode=mode)
+        write_file(temporary, content, mode=mode, durable=durable)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    fsync_folder(path.parent)
+    if durable:
+        fsync_folder(path.parent)
 
 
 def to_json(value: Any) -> bytes:
@@ -87,9 +92,9 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(each) for key, each in value.items()}
+        return {_encodable(key): _encodable(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encodable(each) for each in value]
+        return [_encodable(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
         return str(value)
     return value

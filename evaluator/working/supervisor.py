@@ -26,12 +26,11 @@ from sidestep.evaluator.working.committing import commit_ending
 from sidestep.evaluator.working.evaluation import Evaluation
 from sidestep.evaluator.working.messages import Start
 from sidestep.evaluator.working.model_worker import ModelWorker, StopRequested, Surroundings
-from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.errors import EngineError, ReportsFolderError, SuiteError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.identity import Identity
 from sidestep.shared.protocol.layout import model_folder_name
-from sidestep.shared.protocol.presence import Presence, evaluators_present
+from sidestep.shared.protocol.presence import Presence, PresenceFile, evaluators_present
 
 log = get_logger("evaluator")
 
@@ -121,6 +120,7 @@ class Supervisor:
         root = self._settings.place.root
         if not root.is_dir() and not until.once:
             log.info("waiting for %s to appear", root)
+        self._presence.remove_files_of_dead()
         sweep_staging(self._settings.place.reports, lambda: bool(evaluators_present(self._settings.place.reports)))
         try:
             with Watcher(self._settings.place, self._wakeup) as watcher:

@@ -15,14 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from sidestep.shared.files import read_bounded
+from sidestep.shared.files import read_bounded, replace_file, to_json_line
+from sidestep.shared.records import InvalidRecord, parse_record, record_document
 
 KEPT_STEPS = 512
+MAX_STEPS_READ = 4 * KEPT_STEPS
 WRITE_SECONDS = 1.0  # at most one write in this time
 BEAT_SECONDS = 5.0  # a write even when no step ended: the trainer is alive
 STALE_SECONDS = 30.0  # without a write for so long, the trainer is taken for gone
@@ -31,10 +32,11 @@ MAX_PACE_BYTES = 1 << 20
 SCHEMA_VERSION = 1
 
 
-class Pace(BaseModel):
-    """One look at a training. ``steps`` are (begin, end), oldest first, in seconds of the monotonic clock."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """A training as it was at ``written_at``. ``steps`` are (begin, end), oldest first. All times are in seconds of the
+    monotonic clock.
+    """
 
     schema_version: int = SCHEMA_VERSION
     machine: str
@@ -42,9 +44,13 @@ class Pace(BaseModel):
     process_space: str = ""  # names the space in which ``process`` is a number; another container has another
     written_at: float
     training: bool
-    steps: tuple[tuple[float, float], ...] = Field(default=(), max_length=4 * KEPT_STEPS)
+    steps: tuple[tuple[float, float], ...] = ()
     step: int | None = None  # the last one, as the training counts, and how many there will be: for people
     max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.steps) > MAX_STEPS_READ:
+            raise ValueError(f"steps: has {len(self.steps)} entries, not at most {MAX_STEPS_READ}")
 
     def is_running(self, now: float) -> bool:
         """Whether this training goes on beside us. ``now`` is of the monotonic clock."""
@@ -54,12 +60,15 @@ class Pace(BaseModel):
             return False
         return not self.steps or now - self.steps[-1][1] < STUCK_SECONDS
 
+    def to_bytes(self) -> bytes:
+        return to_json_line(record_document(self))
+
 
 def read_pace(path: Path) -> Pace | None:
     """What the file says, or None when there is none that can be understood."""
     try:
-        return Pace.model_validate_json(read_bounded(path, MAX_PACE_BYTES))
-    except (OSError, ValidationError):
+        return parse_record(Pace, read_bounded(path, MAX_PACE_BYTES))
+    except (OSError, InvalidRecord):
         return None
 
 
@@ -80,7 +89,8 @@ def process_space() -> str:
 class PaceFile:
     """The trainer's side. The training thread only notes times; a thread of its own does the writing.
 
-    A step lasts from the end of the one before, or from ``interrupted`` (a save, a validation) where one came between.
+    It writes from ``start`` to ``close``, or while used as a context manager. A step lasts from the end of the one
+    before, or from ``note_pause`` where something came between (a save, a validation).
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,26 +101,41 @@ class PaceFile:
         self._count: tuple[int | None, int | None] = None, None
         self._changed = threading.Event()
         self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to write: there is a training, from now on."""
+        self._since = self._clock()
         self._thread = threading.Thread(target=self._keep_writing, name="training-pace", daemon=True)
         self._thread.start()
 
-    def step_ended(self, step: int | None = None, max_steps: int | None = None) -> None:
-        """Note a step, on the training thread."""
+    def close(self) -> None:
+        """Say that training has ended."""
+        self._closing.set()
+        self._changed.set()
+        if self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> PaceFile:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def note_step(self, step: int | None = None, max_steps: int | None = None) -> None:
+        """A step has ended; called on the training thread."""
         self._count = step, max_steps
         now = self._clock()
         self._steps.append((self._since, now))
         self._since = now
         self._changed.set()
 
-    def interrupted(self) -> None:
-        """What was done since the last step ended is no part of the next one."""
+    def note_pause(self) -> None:
+        """What was done since the last step ended is not part of the next one."""
         self._since = self._clock()
-
-    def close(self) -> None:
-        """Say that training has ended."""
-        self._closing.set()
-        self._changed.set()
-        self._thread.join()
 
     def _keep_writing(self) -> None:
         while not self._closing.is_set():
@@ -122,18 +147,16 @@ class PaceFile:
 
     def _write(self) -> None:
         """Replace the file. A folder that cannot be written is no reason to disturb a training."""
-        pace = {
-            "schema_version": SCHEMA_VERSION,
-            "machine": machine_name(),
-            "process": os.getpid(),
-            "process_space": process_space(),
-            "written_at": self._clock(),
-            "training": not self._closing.is_set(),
-            "steps": list(self._steps),
-            "step": self._count[0],
-            "max_steps": self._count[1],
-        }
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
+        step, max_steps = self._count
+        pace = Pace(
+            machine=machine_name(),
+            process=os.getpid(),
+            process_space=process_space(),
+            written_at=self._clock(),
+            training=not self._closing.is_set(),
+            steps=tuple(self._steps),
+            step=step,
+            max_steps=max_steps,
+        )
         with suppress(OSError):
-            temporary.write_bytes(orjson.dumps(pace))
-            temporary.replace(self._path)
+            replace_file(self._path, pace.to_bytes(), durable=False)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import PresenceFile
 from tests.browser.conftest import Page
 from tests.browser.reports import F, P, make_report, put
 

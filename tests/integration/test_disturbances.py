@@ -160,7 +160,7 @@ def leave_pace(expert: FakeExpert) -> None:
         written_at=now + 600,  # alive for as long as the test takes
         steps=steps,
     )  # fmt: skip
-    expert.model.pace.write_text(pace.model_dump_json())
+    expert.model.pace.write_bytes(pace.to_bytes())
 
 
 def test_a_deadline_is_one_outcome_with_its_reason_and_a_rerun_makes_up_for_it(expert: FakeExpert) -> None:

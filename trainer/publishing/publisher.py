@@ -132,6 +132,7 @@ class PublishCheckpoint(TrainerCallback):
         self._last_save = (state.global_step, time.monotonic())
         model = ModelFolder(Path(str(args.output_dir)))
         self._pace_file = PaceFile(model.pace)
+        self._pace_file.start()
         if self._launch or self._suite:
             self._introduce_evaluator(
                 model.absolute(), kwargs.get("model"), "cpu" if args.use_cpu else str(args.device)
@@ -177,7 +178,7 @@ class PublishCheckpoint(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._pace_file:
-            self._pace_file.step_ended(state.global_step, state.max_steps)
+            self._pace_file.note_step(state.global_step, state.max_steps)
         if control.should_save:
             self._before_save(args, state)
 
@@ -190,7 +191,7 @@ class PublishCheckpoint(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._join()  # save_strategy "best" decides to save after this
         if self._pace_file:
-            self._pace_file.interrupted()
+            self._pace_file.note_pause()
 
     def on_log(
         self,
@@ -213,7 +214,7 @@ class PublishCheckpoint(TrainerCallback):
         self.blocked_seconds.append(time.perf_counter() - begin + self._joined_seconds)
         self._joined_seconds = 0.0
         if self._pace_file:
-            self._pace_file.interrupted()
+            self._pace_file.note_pause()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

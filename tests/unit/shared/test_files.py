@@ -28,7 +28,10 @@ def test_replace_leaves_old_content_when_writing_fails(tmp_path: Path, monkeypat
     with pytest.raises(OSError, match="No space"):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+    replace_file(path, b"seen a second later anyway", durable=False)  # waits for no disk
+    assert path.read_bytes() == b"seen a second later anyway"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.serving.app import create_app
 from sidestep.evaluator.serving.changes import Changes
 from sidestep.evaluator.serving.server import Address, prepare, serve
-from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
+from sidestep.shared.protocol.presence import PresenceFile
 from tests.fakes.reports import PASS, make_report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,8 @@ def test_it_gives_way_to_nobody_else(kernel: Path, monkeypatch: pytest.MonkeyPat
     (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
     share = priority.ProcessorShare()
     assert share.yields_to(pace)
-    assert not share.yields_to(pace.model_copy(update={"process": 8}))  # gone
-    assert not share.yields_to(pace.model_copy(update={"process_space": "another container"}))
+    assert not share.yields_to(replace(pace, process=8))  # gone
+    assert not share.yields_to(replace(pace, process_space="another container"))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from sidestep.evaluator.working.messages import (
     decode_event,
     encode,
 )
-from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.evaluator.working.verify import verified_sources
 from sidestep.evaluator.working.worker import failure_of
 from sidestep.shared import errors
@@ -34,7 +33,6 @@ from sidestep.shared.protocol.checkpoint import describe_files
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
 from sidestep.shared.protocol.marker import FileEntry
-from sidestep.shared.protocol.presence import evaluators_present
 from tests.fakes.checkpoints import write_checkpoint
 
 CONDITIONS = Conditions("suite", "decoding")
@@ -117,21 +115,6 @@ def test_attempts_keep_cases_and_count_failures(tmp_path: Path) -> None:
         assert (fresh.finished, fresh.failures) == ({}, 0)
         fresh.forget()
     assert not reports.attempts.exists()
-
-
-def test_presence_is_written_when_due_and_ages(tmp_path: Path) -> None:
-    reports, now = ReportsFolder(tmp_path), [1000.0]
-    file = PresenceFile(reports, lambda: now[0])
-    file.update(state="waiting")
-    assert evaluators_present(reports) == []  # said long ago, by the real clock
-    assert len(evaluators_present(reports, max_age=1e12)) == 1
-    now[0] += 1
-    file.update()
-    assert evaluators_present(reports, max_age=1e12)[0].updated_at == 1000.0
-    file.update(state="evaluating", checkpoint="checkpoint-1")
-    assert evaluators_present(reports, max_age=1e12)[0].updated_at == 1001.0
-    file.remove()
-    assert evaluators_present(reports, max_age=1e12) == []
 
 
 def test_sources_are_verified_in_turn(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sidestep.evaluator.working.presence import PresenceFile
 from sidestep.shared.launch.live_display import Row, Tail, picture, rows
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.shared.protocol.pace import machine_name
 from sidestep.shared.protocol.place import Place, find_place
+from sidestep.shared.protocol.presence import PresenceFile
 
 
 def _place(root: Path) -> Place:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,9 @@ from sidestep.shared.protocol.pace import Pace, PaceFile, machine_name, process_
 
 
 def written(model: Path, steps: int) -> Pace:
-    file = PaceFile(ModelFolder(model).pace)
-    for _ in range(steps):
-        file.step_ended()
-    file.close()
+    with PaceFile(ModelFolder(model).pace) as file:
+        for _ in range(steps):
+            file.note_step()
     pace = read_pace(ModelFolder(model).pace)
     assert pace is not None
     return pace
@@ -39,16 +39,23 @@ def test_only_recent_steps_are_kept(tmp_path: Path) -> None:
 
 def test_a_save_between_two_steps_belongs_to_neither(tmp_path: Path) -> None:
     now = [0.0]
-    file = PaceFile(ModelFolder(tmp_path).pace, clock=lambda: now[0])
-    now[0] = 1.0
-    file.step_ended()
-    now[0] = 5.0
-    file.interrupted()
-    now[0] = 6.0
-    file.step_ended()
-    file.close()
+    with PaceFile(ModelFolder(tmp_path).pace, clock=lambda: now[0]) as file:
+        now[0] = 1.0
+        file.note_step()
+        now[0] = 5.0
+        file.note_pause()
+        now[0] = 6.0
+        file.note_step()
     pace = read_pace(ModelFolder(tmp_path).pace)
     assert pace is not None and pace.steps == ((0.0, 1.0), (5.0, 6.0))
+
+
+def test_nothing_is_written_and_no_thread_runs_before_the_start(tmp_path: Path) -> None:
+    before = threading.active_count()
+    file = PaceFile(ModelFolder(tmp_path).pace)
+    assert threading.active_count() == before
+    file.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_does_not_wait_for_the_next_write(tmp_path: Path) -> None:
@@ -58,19 +65,18 @@ def test_closing_does_not_wait_for_the_next_write(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_disturbs_nobody(tmp_path: Path) -> None:
-    file = PaceFile(tmp_path / "missing" / ".pace.json")
-    file.step_ended()
-    file.close()
+    with PaceFile(tmp_path / "missing" / ".pace.json") as file:
+        file.note_step()
     assert not (tmp_path / "missing").exists()
 
 
 def pace_now(**changes: object) -> Pace:
     now = time.monotonic()
-    values = {
+    values: dict[str, Any] = {
         "machine": machine_name(), "process": 1, "process_space": process_space(), "written_at": now,
         "training": True, "steps": ((now - 2, now - 1),),
     }  # fmt: skip
-    return Pace.model_validate({**values, **changes})
+    return Pace(**{**values, **changes})
 
 
 def test_a_fresh_pace_is_a_running_training() -> None:

@@ -43,9 +43,9 @@ Window = tuple[str, float, float]  # what the worker did, from, to
 
 # What training may lose, and whether the worker is in its session.
 BESIDE: dict[str, tuple[float | None, bool]] = {
-    "leftover": (0.0, True),
-    "trickle": (0.0, False),
-    "unlimited": (None, False),
+    "leftover": (0.0, False),
+    "trickle": (0.0, True),
+    "unlimited": (None, True),
 }
 WORDS = {
     "leftover": "beside a worker that takes what is left over (`sidestep up --max-slowdown 0`), never resting",
@@ -101,14 +101,14 @@ class Evaluating:
     """The real worker, kept busy with one checkpoint after another."""
 
     def __init__(
-        self, workload: Workload, device: str, max_slowdown: float | None, *, in_our_session: bool = False
+        self, workload: Workload, device: str, max_slowdown: float | None, *, own_session: bool = True
     ) -> None:
         self._workload = workload
         self._suite = load_suite(workload.expert / "tests" / "test_cases.json")
         self._next = 0
         self.cases: list[float] = []
         self.sharing: list[Finished] = []
-        self.worker = WorkerProcess(in_our_session=in_our_session)
+        self.worker = WorkerProcess.start(own_session=own_session)
         self.worker.send(
             Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
         )
@@ -244,7 +244,7 @@ def run(arguments: argparse.Namespace) -> None:
     workload, results = prepared(), Results("step_time", fresh=True)
     limited = [Evaluating(workload, arguments.device, limit) for limit in arguments.max_slowdown]
     free = {
-        kind: Evaluating(workload, arguments.device, BESIDE[kind][0], in_our_session=BESIDE[kind][1])
+        kind: Evaluating(workload, arguments.device, BESIDE[kind][0], own_session=BESIDE[kind][1])
         for kind in arguments.beside
     }
     with tempfile.TemporaryDirectory() as folder:

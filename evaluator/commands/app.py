@@ -29,10 +29,11 @@ from sidestep.evaluator.commands.gate import (
 from sidestep.evaluator.commands.options import DecodingChoice, Options, gates_of, settings_from
 from sidestep.evaluator.commands.outlets import LOOPBACK, Outlets, opened, write_results
 from sidestep.evaluator.settings import EvaluatorSettings, Order
-from sidestep.evaluator.watching.adoption import Adoption
-from sidestep.evaluator.watching.planning import FindTasks
+from sidestep.evaluator.watching.adoption import AdoptedTasks
 from sidestep.evaluator.watching.rerun import rerun_tasks
-from sidestep.evaluator.working.supervisor import Session, Supervisor, Until
+from sidestep.evaluator.watching.tasks import TaskSource
+from sidestep.evaluator.working.run_end import EndCondition
+from sidestep.evaluator.working.supervisor import RunResult, Supervisor
 from sidestep.shared.commands.exit_codes import EXIT_FAILURE
 from sidestep.shared.commands.program import run_app
 from sidestep.shared.launch.live_display import is_wanted, live_view
@@ -152,11 +153,11 @@ def watch(
         in_session_of_training=drain_on_stdin_close and not leads_session(),
         deadline_seconds=deadline,
     )
-    until = Until(until_idle, once, _drain() if drain_on_stdin_close else None)
+    end = EndCondition(until_idle, once, _drain() if drain_on_stdin_close else None)
     outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
-    session = _supervise(settings, until, outlets, adoption=Adoption(settings) if adopt else None)
+    result = _supervise(settings, end, outlets, AdoptedTasks(settings) if adopt else None)
     showing.print_summary(settings.place.reports)
-    exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
+    exit_for(result, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
 
 @app.command()
@@ -202,11 +203,11 @@ def rerun(
     manifest_gates = gates_of(options)
     gates = gates_given(manifest_gates, max_drop, min_success_rate, min_category_rate, forbid_regression)
     settings = replace(settings_from(options, order=order), max_slowdown=max_slowdown, deadline_seconds=deadline)
-    find_tasks = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
+    source = rerun_tasks(settings, checkpoints, force=force, accept_unmarked=accept_unmarked)
     outlets = Outlets(report_to, webhook, metrics_port, metrics_host, junit)
-    session = _supervise(settings, Until(once=True), outlets, find_tasks)
+    result = _supervise(settings, EndCondition(single_pass=True), outlets, source)
     showing.print_summary(settings.place.reports)
-    exit_for(session, settings.place.reports, manifest_gates, gates, fail_on_regression)
+    exit_for(result, settings.place.reports, manifest_gates, gates, fail_on_regression)
 
 
 @app.command()
@@ -292,22 +293,19 @@ def _drain() -> IO[bytes]:
 
 def _supervise(
     settings: EvaluatorSettings,
-    until: Until,
+    end: EndCondition,
     outlets: Outlets,
-    find_tasks: FindTasks | None = None,
-    adoption: Adoption | None = None,
-) -> Session:
+    source: TaskSource | None = None,
+) -> RunResult:
     """Run a supervisor; the first SIGINT or SIGTERM ends it in order, the second by the handlers that were there."""
-    settling = adoption.settling if adoption else None
-    find_tasks = adoption.find_tasks if adoption else find_tasks
     with opened(outlets, settings) as observers:
-        supervisor = Supervisor(settings, find_tasks=find_tasks, settling=settling, observers=observers)
-        session = _run_until_signal(settings, supervisor, until)
-    write_results(outlets, settings, session)
-    return session
+        supervisor = Supervisor(settings, end, source=source, observers=observers)
+        result = _run_until_signal(settings, supervisor)
+    write_results(outlets, settings, result)
+    return result
 
 
-def _run_until_signal(settings: EvaluatorSettings, supervisor: Supervisor, until: Until) -> Session:
+def _run_until_signal(settings: EvaluatorSettings, supervisor: Supervisor) -> RunResult:
     """The second signal finds the handlers that were there before."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -323,7 +321,7 @@ def _run_until_signal(settings: EvaluatorSettings, supervisor: Supervisor, until
         signal.signal(number, on_signal)
     try:
         with live_view(settings.place, wanted=is_wanted(json_lines=settings.log_json)):
-            return supervisor.run(until)
+            return supervisor.run()
     finally:
         restore()
         sys.stdout.flush()

@@ -26,7 +26,7 @@ from sidestep.evaluator.comparing.gates import (
 from sidestep.evaluator.presenting.schema import DOCUMENTS, schema_of
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.evaluator.results.store import read_reports
-from sidestep.evaluator.working.supervisor import Session
+from sidestep.evaluator.working.supervisor import RunResult
 from sidestep.shared.commands.exit_codes import EXIT_REGRESSION
 from sidestep.shared.errors import ConfigError, NotComparable
 from sidestep.shared.files import to_json
@@ -67,16 +67,18 @@ def gates_given(
     )
 
 
-def exit_for(session: Session, reports: ReportsFolder, manifest: Gates, given: Gates, fail_on_regression: bool) -> None:
-    """Exit with 3 when the newest checkpoint of this session is refused.
+def exit_for(
+    result: RunResult, reports: ReportsFolder, manifest: Gates, given: Gates, fail_on_regression: bool
+) -> None:
+    """Exit with 3 when the newest checkpoint of this run is refused.
 
     The manifest's gates decide only with ``--fail-on-regression``, so that the exit code keeps its meaning for those
     who did not ask; gates on the command line are asking.
     """
-    if session.newest is None or not (fail_on_regression or given != manifest):
+    if result.newest is None or not (fail_on_regression or given != manifest):
         return
     named = (each.report for each in read_reports(reports) if not each.archived)
-    report = next((each for each in named if each.checkpoint == session.newest.checkpoint), None)
+    report = next((each for each in named if each.checkpoint == result.newest.checkpoint), None)
     if report:
         asked = given if fail_on_regression else given.model_copy(update={"refuse_worse": False})
         _exit_if_refused(report, check_gates(report, asked, comparison_for(report, asked, (Against.PREVIOUS,))))

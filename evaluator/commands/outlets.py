@@ -19,7 +19,8 @@ from sidestep.evaluator.exporting.step_summary import append_step_summary
 from sidestep.evaluator.exporting.webhook import checked_url
 from sidestep.evaluator.results.store import read_reports
 from sidestep.evaluator.settings import EvaluatorSettings
-from sidestep.evaluator.working.supervisor import Observer, Session
+from sidestep.evaluator.working.state import Observer
+from sidestep.evaluator.working.supervisor import RunResult
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.manifest import Manifest
 
@@ -64,9 +65,9 @@ def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[O
         yield observers
 
 
-def write_results(outlets: Outlets, settings: EvaluatorSettings, session: Session) -> None:
+def write_results(outlets: Outlets, settings: EvaluatorSettings, result: RunResult) -> None:
     """JUnit XML of the newest checkpoint that this run brought to an end, and the step summary of all of them."""
-    ended = {report.checkpoint for report in session.committed}
+    ended = {report.checkpoint for report in result.committed}
     current = [each.report for each in read_reports(settings.place.reports) if not each.archived]
     reports = [report for report in current if report.checkpoint in ended]
     reports.sort(key=lambda report: -1 if report.step is None else report.step)

@@ -24,8 +24,8 @@ from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.evaluator.results.store import StoredReport, list_outcomes, read_reports
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import load_suite
-from sidestep.evaluator.watching.planning import NO_SUITE, Conditions, pending_tasks
 from sidestep.evaluator.watching.scan import scan
+from sidestep.evaluator.watching.tasks import NO_SUITE, Conditions, pending_tasks
 from sidestep.evaluator.working.attempts import finished_cases
 from sidestep.shared.errors import NotComparable
 from sidestep.shared.files import to_json

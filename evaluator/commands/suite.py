@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sidestep.evaluator.commands.options import Options
-from sidestep.evaluator.suite.checking import Mistake, mistakes_in
 from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.mistakes import Mistake, find_mistakes
 from sidestep.evaluator.suite.scorers.base import shortened
 from sidestep.shared.commands.exit_codes import EXIT_FAILURE
 from sidestep.shared.errors import ConfigError, SuiteError
@@ -64,7 +64,7 @@ def check(path: PathArgument) -> None:
     """Name every mistake with its line and what to do; exit with 1 when there is one."""
     configure_logging()
     target = _suite_file(path)
-    found = mistakes_in(target)
+    found = find_mistakes(target)
     for each in found:
         typer.echo(terminal_safe(_line(target, each)))
     if any(not each.warning for each in found):
@@ -114,7 +114,7 @@ def import_(
     if source.startswith("lm-eval:"):
         document = _from_harness(source.removeprefix("lm-eval:"), output, include_path, metric, limit)
     else:
-        from sidestep.evaluator.suite.formats.datasets_import import Mapping, dataset_suite
+        from sidestep.evaluator.suite.formats.data_sets import Mapping, dataset_suite
 
         document = dataset_suite(source, Mapping.parse(column or [], check or []), limit=limit, allow_hub=allow_hub)
     _write(output, document, force=True)
@@ -126,7 +126,7 @@ def _from_harness(
     task: str, output: Path, include: Path | None, metric: str | None, limit: int | None
 ) -> dict[str, Any]:
     try:
-        from sidestep.evaluator.suite.formats.harness_tasks import TASKS_FOLDER, copy_task_files, harness_cases
+        from sidestep.evaluator.suite.formats.harness import TASKS_FOLDER, copy_task_files, harness_cases
 
         kept_in = f"{TASKS_FOLDER}/{task}" if include else None
         rows = harness_cases(task, include, limit=limit, metric=metric, kept_in=kept_in)

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestep.evaluator.cases.case import DEFAULT_CATEGORY, LLM_JUDGE, Case, Check, Message, Suite
 from sidestep.evaluator.suite.formats.reading import read_rows
-from sidestep.evaluator.suite.scorers import SCORERS, installed, judge
+from sidestep.evaluator.suite.scorers import SCORERS, installed
+from sidestep.evaluator.suite.scorers.llm_settings import read_judge_settings
 from sidestep.shared.errors import SuiteError
 
 _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
@@ -163,7 +164,7 @@ def _native_check(check: dict[str, Any], where: str) -> Check:
 def _judge_for(where: str) -> str:
     """Who judges. Raises SuiteError where nobody does, before any work is done."""
     try:
-        return judge.judge_settings().words
+        return read_judge_settings().description
     except SuiteError as error:
         raise SuiteError(f"{where}: {error.message}", hint=error.hint) from error
 

@@ -9,7 +9,7 @@ from sidestep.evaluator.cases.case import Case, Check
 from sidestep.evaluator.cases.exchange import Answer
 from sidestep.evaluator.cases.result import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
 from sidestep.evaluator.suite.scorers import SCORERS, Context
-from sidestep.evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, check_result, shortened
 from sidestep.evaluator.suite.scorers.text import keywords_found
 
 
@@ -77,7 +77,7 @@ def run_check(check: Check, text: str, context: Context) -> CheckResult:
         parameters = scorer.parameters.model_validate(check.parameters)
         result = scorer.score(parameters, text, context)
     except Exception as error:  # parsers and a database, fed by a model: no list of what they raise is complete
-        return verdict(check.scorer, False, f"cannot be scored: {type(error).__name__}: {shortened(error)}")
+        return check_result(check.scorer, False, f"cannot be scored: {type(error).__name__}: {shortened(error)}")
     return _turned_round(result) if parameters.negate else result
 
 

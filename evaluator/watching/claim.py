@@ -12,7 +12,7 @@ from sidestep.shared.protocol.layout import ReportsFolder
 
 
 @contextmanager
-def claimed(reports: ReportsFolder, outcome_id: str) -> Iterator[bool]:
+def claim(reports: ReportsFolder, outcome_id: str) -> Iterator[bool]:
     """Hold the lock of one outcome while the block runs; yields False when another evaluator holds it.
 
     The operating system releases the lock when its holder dies. Raises ReportsFolderError when the reports folder

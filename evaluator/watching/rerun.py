@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sidestep.evaluator.settings import EvaluatorSettings
-from sidestep.evaluator.watching.adopt import unmarked_steps
-from sidestep.evaluator.watching.adoption import unmarked_description
-from sidestep.evaluator.watching.order import ordered
-from sidestep.evaluator.watching.planning import Conditions, FindTasks, Task
+from sidestep.evaluator.settings import EvaluatorSettings, Order
 from sidestep.evaluator.watching.scan import Candidate, candidate_of, scan
+from sidestep.evaluator.watching.tasks import Conditions, Task, in_order
+from sidestep.evaluator.watching.unmarked import UnmarkedDescription, unmarked_steps
 from sidestep.shared.errors import ConfigError, WeightsFolderError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_finished, describe_files
@@ -18,31 +16,45 @@ from sidestep.shared.protocol.layout import ModelFolder, step_named
 log = get_logger("evaluator")
 
 
+class RerunTasks:
+    """Evaluates the checkpoints that were there when the rerun began; with ``force`` also those with an outcome."""
+
+    settling = False
+
+    def __init__(self, candidates: Sequence[Candidate], order: Order, *, force: bool) -> None:
+        self._candidates = in_order(candidates, order)
+        self._force = force
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def find_tasks(self, conditions: Conditions, done: Collection[str]) -> list[Task]:
+        tasks = [conditions.task(candidate, forced=self._force) for candidate in self._candidates]
+        return [task for task in tasks if task.forced or task.identity.id not in done]
+
+
 def rerun_tasks(
     settings: EvaluatorSettings, checkpoints: str | None, *, force: bool, accept_unmarked: bool
-) -> FindTasks:
-    """What a rerun has to do, as a function of what is done already.
+) -> RerunTasks:
+    """What a rerun has to do.
 
     Raises WeightsFolderError when there is no weights folder or no checkpoint to run, ConfigError when ``checkpoints``
-    is no list of steps.
+    is not a list of steps.
     """
     root = settings.place.root
     if not root.is_dir():
         raise WeightsFolderError(f"{root} does not exist", hint="give the folder of an expert that has been trained")
     steps = parse_steps(checkpoints)
     published = scan(settings.place)
-    marked = {(each.model_folder, each.step) for each in published}
-    unmarked = [each for each in unmarked_steps(settings.place, marked) if steps is None or each[1] in steps]
+    marked = {(candidate.model_folder, candidate.step) for candidate in published}
+    unmarked = [
+        (model, step) for model, step in unmarked_steps(settings.place, marked) if steps is None or step in steps
+    ]
     if accept_unmarked:
-        published += _accepted(settings, unmarked)
-    candidates = [each for each in published if steps is None or each.step in steps]
+        published += _accept(settings, unmarked)
+    candidates = [candidate for candidate in published if steps is None or candidate.step in steps]
     _require_all(settings, candidates, steps, [] if accept_unmarked else unmarked)
-
-    def find_tasks(conditions: Conditions, done: Collection[str]) -> list[Task]:
-        tasks = [conditions.task(each, forced=force) for each in ordered(candidates, settings.order)]
-        return [task for task in tasks if task.forced or task.identity.id not in done]
-
-    return find_tasks
+    return RerunTasks(candidates, settings.order, force=force)
 
 
 def parse_steps(checkpoints: str | None) -> set[int] | None:
@@ -51,18 +63,19 @@ def parse_steps(checkpoints: str | None) -> set[int] | None:
         return None
     steps = [step_named(part.strip()) for part in checkpoints.split(",") if part.strip()]
     if not steps or None in steps:
-        raise ConfigError(f"--checkpoints {checkpoints!r} is no list of steps", hint="write it like 250,500")
+        raise ConfigError(f"--checkpoints {checkpoints!r} is not a list of steps", hint="write it like 250,500")
     return {step for step in steps if step is not None}
 
 
-def _accepted(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:
+def _accept(settings: EvaluatorSettings, unmarked: Iterable[tuple[ModelFolder, int]]) -> list[Candidate]:
     """Candidates for checkpoints that nobody marked but that are provably complete; the others are named and left."""
     accepted = []
+    description = UnmarkedDescription.from_settings(settings)
     for model, step in unmarked:
         folder = model.checkpoint(step)
         try:
             reason = check_finished(folder)
-            marker = unmarked_description(settings).marker(folder, step, describe_files(folder), reason)
+            marker = description.build_marker(folder, step, describe_files(folder), reason)
         except (IncompleteCheckpoint, OSError) as error:
             log.error("%s is not evaluated: %s", folder, error)
             continue
@@ -77,7 +90,7 @@ def _require_all(
     left_out: Sequence[tuple[ModelFolder, int]],
 ) -> None:
     """Refuse a rerun that would silently leave out what was asked for."""
-    missing = sorted((steps or set()) - {each.step for each in candidates})
+    missing = sorted((steps or set()) - {candidate.step for candidate in candidates})
     without_marker = sorted({step for _, step in left_out})
     if not candidates or missing:
         what = f"checkpoint {', '.join(map(str, missing))}" if missing else "no published checkpoint"

@@ -14,7 +14,7 @@ from sidestep.evaluator.cases.case import Suite
 from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
 from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EvaluatorSettings
-from sidestep.evaluator.watching.planning import Task
+from sidestep.evaluator.watching.tasks import Task
 from sidestep.evaluator.working.attempts import MAX_ATTEMPTS, Attempt
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
 from sidestep.evaluator.working.model_worker import ModelWorker

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sidestep.evaluator.engine.protocol import EngineInfo
-from sidestep.evaluator.watching.watch import Wakeup, wait_for_any
+from sidestep.evaluator.watching.wakeup import Wakeup, wait_for_any
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
 from sidestep.evaluator.working.worker_process import WorkerProcess
 from sidestep.shared.errors import BaseModelError, EngineError
@@ -60,11 +60,11 @@ class ModelWorker:
     """One worker process at a time. ``stall_seconds``: silence after which a worker counts as hung and is killed."""
 
     def __init__(
-        self, start: Start, surroundings: Surroundings, stall_seconds: float, *, in_our_session: bool = False
+        self, start: Start, surroundings: Surroundings, stall_seconds: float, *, own_session: bool = True
     ) -> None:
         self._start = start
-        self._in_our_session = in_our_session
-        self._around = surroundings
+        self._own_session = own_session
+        self._surroundings = surroundings
         self._stall_seconds = stall_seconds
         self._process: WorkerProcess | None = None
         self._info: EngineInfo | None = None
@@ -82,7 +82,7 @@ class ModelWorker:
         if self._process and self._info and self._process.alive:
             return self._info
         self.close()
-        self._process = WorkerProcess(in_our_session=self._in_our_session)
+        self._process = WorkerProcess.start(own_session=self._own_session)
         self._process.send(self._start)
         for event in self._events():
             if isinstance(event, Ready):
@@ -123,7 +123,7 @@ class ModelWorker:
         assert self._process is not None
         silence = _Silence(self._process, self._stall_seconds)
         while True:
-            if self._around.should_stop():
+            if self._surroundings.should_stop():
                 raise StopRequested
             events = self._process.receive()
             if events is None:
@@ -136,5 +136,5 @@ class ModelWorker:
             elif silence.means_hung():
                 self.close()
                 raise EngineError(f"the worker made no progress for {self._stall_seconds:.0f} s and was killed")
-            self._around.tick()
-            wait_for_any(self._around.wakeup, (self._process.events,), TICK_SECONDS)
+            self._surroundings.tick()
+            wait_for_any(self._surroundings.wakeup, (self._process.events,), TICK_SECONDS)

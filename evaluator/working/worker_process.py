@@ -21,21 +21,25 @@ KILL_SECONDS = 10.0
 
 
 class WorkerProcess:
-    """A worker in a process of its own, and out of reach of a Ctrl-C meant for the supervisor.
+    """A worker in a process of its own, and out of reach of a Ctrl-C meant for the supervisor."""
 
-    It has a session of its own, too, unless ``in_our_session``: the kernel weighs sessions against each other first.
-    """
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._partial = b""
 
-    def __init__(self, *, in_our_session: bool = False) -> None:
-        self._process = subprocess.Popen(
+    @classmethod
+    def start(cls, *, own_session: bool = True) -> WorkerProcess:
+        """Start one, by default in a session of its own: the kernel shares a processor between sessions first."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "sidestep.evaluator.working.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            **(own_group() if in_our_session else OWN_SESSION),
+            **(OWN_SESSION if own_session else own_group()),
         )
-        self._partial = b""
-        os.set_blocking(self.events.fileno(), False)
+        worker = cls(process)
+        os.set_blocking(worker.events.fileno(), False)
+        return worker
 
     @property
     def pid(self) -> int:
@@ -67,7 +71,7 @@ class WorkerProcess:
             if not chunk:
                 return events or None
             *lines, self._partial = (self._partial + chunk).split(b"\n")
-            events += [event for line in lines if (event := _decoded(line))]
+            events += [event for line in lines if (event := _decode(line))]
 
     def cpu_seconds(self) -> float:
         """Processor time used so far; 0 where the system does not tell."""
@@ -96,14 +100,14 @@ class WorkerProcess:
                     pipe.close()
 
     def exit_description(self) -> str:
-        """How the process ended, in words. Waits for its end."""
+        """How the process ended. Waits for its end."""
         code = self._process.wait(KILL_SECONDS)
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def _decoded(line: bytes) -> Event | None:
+def _decode(line: bytes) -> Event | None:
     try:
         return decode_event(line)
     except ValidationError:
-        log.error("the worker said something that is no event: %.200r", line)
+        log.error("the worker said something that is not an event: %.200r", line)
         return None

@@ -181,5 +181,5 @@ class ReportsFolder:
 
     @property
     def adopted(self) -> Path:
-        """Holds, by model folder, checkpoints that nobody published (evaluator.watching.adopt)."""
+        """Holds, by model folder, checkpoints that nobody published (evaluator.watching.adoption)."""
         return self.root / ".adopted"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sidestep.evaluator.suite.scorers import harness, installed, judge, sql, structured, text
+from sidestep.evaluator.suite.scorers import harness, installed, llm_judge, sql, structured, text
 from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer
 
-_MODULES = (text, structured, sql, harness, installed, judge)
+_MODULES = (text, structured, sql, harness, installed, llm_judge)
 SCORERS: dict[str, Scorer] = {scorer.name: scorer for module in _MODULES for scorer in module.SCORERS}
 
 __all__ = ["SCORERS", "Context", "Parameters", "Scorer"]

@@ -61,7 +61,7 @@ class Scorer:
     files: tuple[str, ...] = ()
 
 
-def verdict(scorer: str, passed: bool, detail: str, score: float | None = None) -> CheckResult:
+def check_result(scorer: str, passed: bool, detail: str, score: float | None = None) -> CheckResult:
     """All or nothing, unless ``score`` (0..10) says otherwise."""
     return CheckResult(scorer, passed, score if score is not None else (TOP_SCORE if passed else 0.0), detail)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
-from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, check_result, shortened
 
 NAME = "lm_eval"
 
@@ -49,7 +49,7 @@ def score_harness(parameters: HarnessParameters, answer: str, context: Context) 
     passed = math.isfinite(value) and value >= parameters.at_least
     score = TOP_SCORE * min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
     filtered = shortened(instance.filtered_resps[parameters.filter], 60)
-    return verdict(NAME, passed, f"{parameters.metric} {value:g} of {filtered}", score)
+    return check_result(NAME, passed, f"{parameters.metric} {value:g} of {filtered}", score)
 
 
 def cut(answer: str, until: tuple[str, ...]) -> str:
@@ -75,7 +75,7 @@ _tasks: dict[tuple[str, str | None], Any] = {}
 
 def _task(parameters: HarnessParameters, suite_folder: Path) -> Any:
     """The task, built once for each process around the first document that is scored."""
-    from sidestep.evaluator.suite.formats.harness_tasks import load_task
+    from sidestep.evaluator.suite.formats.harness import load_task
 
     folder = str(suite_folder / parameters.folder) if parameters.folder else None
     key = (parameters.task, folder)

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from sidestep.evaluator.cases.result import TOP_SCORE, CheckResult
-from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, check_result, shortened
 
 NAME, GROUP = "python", "sidestep.scorers"
 
@@ -39,7 +39,7 @@ def score_installed(parameters: InstalledParameters, answer: str, context: Conte
     number = float(value)
     if not (math.isfinite(number) and 0.0 <= number <= 1.0):
         raise ValueError(f"{parameters.name} returned {shortened(value)}, no number from 0 to 1")
-    return verdict(NAME, number >= 1.0, shortened(f"{parameters.name}: {detail or value}"), TOP_SCORE * number)
+    return check_result(NAME, number >= 1.0, shortened(f"{parameters.name}: {detail or value}"), TOP_SCORE * number)
 
 
 def installed_as(name: str) -> str:

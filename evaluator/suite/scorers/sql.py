@@ -18,7 +18,7 @@ import sqlglot
 from pydantic import Field, model_validator
 
 from sidestep.evaluator.cases.result import CheckResult
-from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, check_result, payload, shortened
 
 _STEPS_BETWEEN_CHECKS = 10_000
 _ALLOWED_ACTIONS = {
@@ -73,14 +73,14 @@ def score_sql_result(parameters: SqlResultParameters, answer: str, context: Cont
     wanted = run_query(image, parameters.query, parameters)
     query = payload(answer).partition(";")[0].strip()
     if not query:
-        return verdict("sql_result", False, "no query")
+        return check_result("sql_result", False, "no query")
     try:
         given = run_query(image, query, parameters)
     except (sqlite3.Error, sqlite3.Warning, _ForbiddenSql, OverflowError) as error:
-        return verdict("sql_result", False, f"the query fails: {shortened(error)}")
+        return check_result("sql_result", False, f"the query fails: {shortened(error)}")
     ordered = parameters.ordered if parameters.ordered is not None else has_order(parameters.query)
     same = same_rows(given, wanted, ordered=ordered, tolerance=parameters.tolerance)
-    return verdict("sql_result", same, f"{len(given)} rows, as expected" if same else _difference(given, wanted))
+    return check_result("sql_result", same, f"{len(given)} rows, as expected" if same else _difference(given, wanted))
 
 
 def _difference(given: Rows, wanted: Rows) -> str:

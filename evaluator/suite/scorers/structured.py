@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from referencing import Registry
 
 from sidestep.evaluator.cases.result import CheckResult
-from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, payload, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, check_result, payload, shortened
 
 MAX_PARSED_CHARACTERS = 100_000  # the parsers below are in Python; longer answers fail
 
@@ -71,12 +71,12 @@ _PARSERS: dict[str, Callable[[FormatParameters, str], object]] = {
 def score_format(parameters: FormatParameters, answer: str, context: Context) -> CheckResult:
     text = payload(answer)
     if not text or len(text) > MAX_PARSED_CHARACTERS:
-        return verdict("format", False, "empty" if not text else f"longer than {MAX_PARSED_CHARACTERS} characters")
+        return check_result("format", False, "empty" if not text else f"longer than {MAX_PARSED_CHARACTERS} characters")
     try:
         _PARSERS[parameters.format](parameters, text)
     except Exception as error:  # four parsers with four families of errors, fed by a model
-        return verdict("format", False, f"no valid {parameters.format}: {shortened(error)}")
-    return verdict("format", True, f"valid {parameters.format}")
+        return check_result("format", False, f"no valid {parameters.format}: {shortened(error)}")
+    return check_result("format", True, f"valid {parameters.format}")
 
 
 class JsonEqualParameters(Parameters):
@@ -91,9 +91,9 @@ def score_json_equal(parameters: JsonEqualParameters, answer: str, context: Cont
     try:
         given = orjson.loads(payload(answer))
     except orjson.JSONDecodeError as error:
-        return verdict("json_equal", False, f"no valid JSON: {shortened(error)}")
+        return check_result("json_equal", False, f"no valid JSON: {shortened(error)}")
     same = json_equal(given, parameters.value, parameters)
-    return verdict("json_equal", same, "equal" if same else f"got {shortened(given)}")
+    return check_result("json_equal", same, "equal" if same else f"got {shortened(given)}")
 
 
 def json_equal(given: Any, wanted: Any, rules: JsonEqualParameters) -> bool:
@@ -141,13 +141,13 @@ def score_json_schema(parameters: JsonSchemaParameters, answer: str, context: Co
     try:
         given = orjson.loads(payload(answer))
     except orjson.JSONDecodeError as error:
-        return verdict("json_schema", False, f"no valid JSON: {shortened(error)}")
+        return check_result("json_schema", False, f"no valid JSON: {shortened(error)}")
     kind = jsonschema.validators.validator_for(parameters.schema_, default=jsonschema.Draft202012Validator)
     wrong = next(kind(parameters.schema_, registry=Registry()).iter_errors(given), None)
     if wrong is None:
-        return verdict("json_schema", True, "valid")
+        return check_result("json_schema", True, "valid")
     where = "/".join(map(str, wrong.absolute_path)) or "document"
-    return verdict("json_schema", False, f"{where}: {shortened(wrong.message)}")
+    return check_result("json_schema", False, f"{where}: {shortened(wrong.message)}")
 
 
 class NumberParameters(Parameters):
@@ -165,12 +165,12 @@ _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+
 def score_number(parameters: NumberParameters, answer: str, context: Context) -> CheckResult:
     found = _NUMBER.findall(answer)
     if not found:
-        return verdict("number", False, "no number")
+        return check_result("number", False, "no number")
     text = found[-1] if parameters.which == "last" else found[0]
     given = float(text.replace(",", ""))
     allowed = max(parameters.tolerance, parameters.relative_tolerance * abs(parameters.value))
     passed = math.isfinite(given) and abs(given - parameters.value) <= allowed
-    return verdict("number", passed, f"got {shortened(text, 40)}")
+    return check_result("number", passed, f"got {shortened(text, 40)}")
 
 
 SCORERS = (

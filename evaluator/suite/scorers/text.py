@@ -9,7 +9,7 @@ import re2
 from pydantic import Field, model_validator
 
 from sidestep.evaluator.cases.result import PASS_SCORE, TOP_SCORE, CheckResult
-from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, shortened, verdict
+from sidestep.evaluator.suite.scorers.base import Context, Parameters, Scorer, check_result, shortened
 
 
 class KeywordsParameters(Parameters):
@@ -35,14 +35,14 @@ def score_keywords(parameters: KeywordsParameters, answer: str, context: Context
     """10 x found / expected, passed from 8 on, as the host's tests always did; a forbidden word fails."""
     forbidden = keywords_found(answer, parameters.forbidden)
     if forbidden:
-        return verdict("keywords", False, f"forbidden: {', '.join(forbidden)}")
+        return check_result("keywords", False, f"forbidden: {', '.join(forbidden)}")
     if not parameters.keywords:
-        return verdict("keywords", True, "no forbidden word")
+        return check_result("keywords", True, "no forbidden word")
     found = keywords_found(answer, parameters.keywords)
     missing = [keyword for keyword in parameters.keywords if keyword not in found]
     score = TOP_SCORE * len(found) / len(parameters.keywords)
     detail = f"missing: {', '.join(missing)}" if missing else "all found"
-    return verdict("keywords", score >= PASS_SCORE, detail, score)
+    return check_result("keywords", score >= PASS_SCORE, detail, score)
 
 
 class ExactParameters(Parameters):
@@ -56,7 +56,7 @@ def score_exact(parameters: ExactParameters, answer: str, context: Context) -> C
     given, wanted = answer.strip(), parameters.value.strip()
     if parameters.ignore_case:
         given, wanted = given.casefold(), wanted.casefold()
-    return verdict("exact", given == wanted, "equal" if given == wanted else f"got {shortened(answer)}")
+    return check_result("exact", given == wanted, "equal" if given == wanted else f"got {shortened(answer)}")
 
 
 class ContainsParameters(Parameters):
@@ -73,7 +73,7 @@ def score_contains(parameters: ContainsParameters, answer: str, context: Context
         value for value in parameters.values if (value.casefold() if parameters.ignore_case else value) not in given
     ]
     passed = not missing if parameters.mode == "all" else len(missing) < len(parameters.values)
-    return verdict("contains", passed, "found" if passed else f"missing: {shortened(', '.join(missing))}")
+    return check_result("contains", passed, "found" if passed else f"missing: {shortened(', '.join(missing))}")
 
 
 class StartsWithParameters(Parameters):
@@ -88,7 +88,7 @@ def score_starts_with(parameters: StartsWithParameters, answer: str, context: Co
     if parameters.ignore_case:
         given, wanted = given.casefold(), wanted.casefold()
     passed = given.startswith(wanted)
-    return verdict("starts_with", passed, "begins so" if passed else f"begins with {shortened(answer, 40)}")
+    return check_result("starts_with", passed, "begins so" if passed else f"begins with {shortened(answer, 40)}")
 
 
 class RegexParameters(Parameters):
@@ -120,7 +120,7 @@ def score_regex(parameters: RegexParameters, answer: str, context: Context) -> C
     pattern = parameters.compiled()
     text = answer.encode("utf-8", "replace").decode()
     found = pattern.fullmatch(text.strip()) if parameters.mode == "fullmatch" else pattern.search(text)
-    return verdict("regex", found is not None, "matches" if found else "no match")
+    return check_result("regex", found is not None, "matches" if found else "no match")
 
 
 SCORERS = (

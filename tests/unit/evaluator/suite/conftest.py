@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.suite.scorers import judge
+from sidestep.evaluator.suite.scorers import llm_judge, llm_settings
 from tests.fakes.judge import KEY, FakeJudge, judge_endpoint
 
 
 @pytest.fixture
 def a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJudge]:
-    """The environment names the fake endpoint; verdicts are kept below the test's own folder."""
-    judge._endpoint.cache_clear()
+    """The environment names the fake endpoint; grades are kept below the test's own folder."""
+    llm_judge._endpoint.cache_clear()
     with judge_endpoint() as fake:
-        monkeypatch.setenv(judge.URL_VARIABLE, fake.url)
-        monkeypatch.setenv(judge.MODEL_VARIABLE, "wise-1")
-        monkeypatch.setenv(judge.KEY_VARIABLE, KEY)
-        monkeypatch.setenv(judge.CACHE_VARIABLE, str(tmp_path / "verdicts"))
+        monkeypatch.setenv(llm_settings.URL_VARIABLE, fake.url)
+        monkeypatch.setenv(llm_settings.MODEL_VARIABLE, "wise-1")
+        monkeypatch.setenv(llm_settings.KEY_VARIABLE, KEY)
+        monkeypatch.setenv(llm_judge.CACHE_VARIABLE, str(tmp_path / "grades"))
         yield fake

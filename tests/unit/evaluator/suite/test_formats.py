@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from sidestep.evaluator.cases.case import Message
-from sidestep.evaluator.suite.checking import mistakes_in
 from sidestep.evaluator.suite.loading import load_suite
+from sidestep.evaluator.suite.mistakes import find_mistakes
 from sidestep.evaluator.suite.scorers import Context
 from sidestep.evaluator.suite.scoring import run_check
 from sidestep.shared.errors import SuiteError
@@ -148,7 +148,7 @@ def test_check_names_every_mistake_with_its_line(tmp_path: Path) -> None:
   {"id": "c"},
   {"id": "d", "prompt": "x", "expekted": 1}
 ]}""")
-    found = [(each.line, each.warning, each.message) for each in mistakes_in(path)]
+    found = [(each.line, each.warning, each.message) for each in find_mistakes(path)]
     assert [(line, warning) for line, warning, _ in found] == [
         (5, False), (8, False), (9, False), (11, False), (12, False), (13, True)
     ]  # fmt: skip
@@ -173,4 +173,4 @@ def test_check_names_every_mistake_with_its_line(tmp_path: Path) -> None:
 )
 def test_check_finds_the_line_in_every_format(tmp_path: Path, name: str, text: str, line: int) -> None:
     (tmp_path / name).write_text(text)
-    assert [each.line for each in mistakes_in(tmp_path / name)] == [line]
+    assert [each.line for each in find_mistakes(tmp_path / name)] == [line]

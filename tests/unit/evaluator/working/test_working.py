@@ -11,8 +11,8 @@ from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
 from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EngineSettings, Order
-from sidestep.evaluator.watching.planning import Conditions, pending_tasks
 from sidestep.evaluator.watching.scan import Candidate
+from sidestep.evaluator.watching.tasks import Conditions, pending_tasks
 from sidestep.evaluator.working.attempts import Attempt, finished_cases
 from sidestep.evaluator.working.messages import (
     Assignment,
@@ -63,9 +63,9 @@ def test_what_has_an_outcome_is_not_pending() -> None:
 def test_base_is_done_by_name_until_the_engine_can_tell() -> None:
     info = EngineInfo("x", "f" * 64, "cpu", "float32", {})
     task = CONDITIONS.base_task("tiny", info.base_fingerprint)
-    assert CONDITIONS.base_is_done("tiny", [task.identity])
-    assert not CONDITIONS.base_is_done("other", [task.identity])
-    assert not Conditions("another", "decoding").base_is_done("tiny", [task.identity])
+    assert CONDITIONS.has_base("tiny", [task.identity])
+    assert not CONDITIONS.has_base("other", [task.identity])
+    assert not Conditions("another", "decoding").has_base("tiny", [task.identity])
 
 
 def test_identities_differ_in_every_part() -> None:

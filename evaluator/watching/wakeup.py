@@ -24,31 +24,41 @@ log = get_logger("evaluator.watch")
 
 
 class Wakeup:
-    """Something to wait on that other threads and signal handlers can set off."""
+    """Something to wait on, for as long as the block runs, that other threads and signal handlers can set off."""
 
     def __init__(self) -> None:
+        self._read = self._write = -1
+
+    def __enter__(self) -> Wakeup:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ends, self._read, self._write = (self._read, self._write), -1, -1
+        for end in ends:
+            os.close(end)
 
     def fileno(self) -> int:
         return self._read
 
     def notify(self) -> None:
-        with suppress(BlockingIOError):  # already set off many times over
-            os.write(self._write, b"!")
+        """End the wait that is going on, or the next one. Without effect outside the block."""
+        if self._write >= 0:
+            with suppress(BlockingIOError):  # already set off many times over
+                os.write(self._write, b"!")
 
     def clear(self) -> None:
+        """Forget all notifications so far."""
         with suppress(BlockingIOError):
             while os.read(self._read, 4096):
                 pass
 
-    def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
 
-
-class _Hints(FileSystemEventHandler):
+class _FolderEvents(FileSystemEventHandler):
     def __init__(self, wakeup: Wakeup) -> None:
         self._wakeup = wakeup
 
@@ -65,10 +75,10 @@ class Watcher:
 
     def __init__(self, place: Place, wakeup: Wakeup) -> None:
         self._place = place
-        self._hints = _Hints(wakeup)
+        self._events = _FolderEvents(wakeup)
         self._observer: BaseObserver | None = None
         self._watched: set[Path] = set()
-        self._works = True
+        self._supported = True
 
     def __enter__(self) -> Watcher:
         return self
@@ -80,22 +90,22 @@ class Watcher:
             self._observer.stop()
             self._observer.join()
 
-    def ensure(self) -> None:
+    def watch_new_folders(self) -> None:
         """Watch folders that have appeared since the last call, and start again when the observer died."""
-        if not self._works:
+        if not self._supported:
             return
         try:
             if self._observer is None or not self._observer.is_alive():
                 self._observer, self._watched = Observer(), set()
                 self._observer.start()
             for folder in self._folders() - self._watched:
-                self._observer.schedule(self._hints, str(folder), recursive=False)
+                self._observer.schedule(self._events, str(folder), recursive=False)
                 self._watched.add(folder)
         except FileNotFoundError:
-            pass  # gone again; the next call looks anew
+            pass  # gone again; the next call looks again
         except OSError as error:  # out of inotify watches, or a file system without events
-            log.warning("no file system events (%s): looking every few seconds instead", error)
-            self._works = False
+            log.warning("no file system events (%s): scanning every few seconds instead", error)
+            self._supported = False
 
     def _folders(self) -> set[Path]:
         models = self._place.model_folders()

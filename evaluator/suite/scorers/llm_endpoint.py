@@ -1,6 +1,6 @@
 """The judge's address: asked with patience that ends, so that an evaluation never hangs on somebody else's server.
 
-A question is tried a few times within a bounded time. After several questions in a row without a verdict, nothing is
+A question is tried a few times within a bounded time. After several questions in a row without a grade, nothing is
 asked for a while: the remaining cases stay undecided at once instead of waiting one by one for a server that is gone.
 """
 
@@ -13,7 +13,8 @@ import httpx
 import orjson
 import tenacity
 
-from sidestep.evaluator.suite.scorers.judge import JudgeSettings, Unjudged, Verdict, verdict_in
+from sidestep.evaluator.suite.scorers.llm_grade import Grade, NoGrade, parse_grade
+from sidestep.evaluator.suite.scorers.llm_settings import JudgeSettings
 from sidestep.shared.logs import get_logger
 
 ATTEMPTS = 3
@@ -27,7 +28,7 @@ MAX_REPLY_BYTES = 1 << 20
 log = get_logger("evaluator.judge")
 
 
-class _AskAgain(Unjudged):
+class _AskAgain(NoGrade):
     """Another attempt may succeed."""
 
 
@@ -53,17 +54,17 @@ class JudgeEndpoint:
         self._failures = 0
         self._resting_until = 0.0
 
-    def ask(self, body: bytes) -> Verdict:
-        """The verdict. Raises Unjudged after the last attempt, or at once while the endpoint is left alone."""
+    def ask(self, body: bytes) -> Grade:
+        """The grade. Raises NoGrade after the last attempt, or at once while the endpoint is left alone."""
         if self._now() < self._resting_until:
-            raise Unjudged(f"it is not asked for now, after {FAILURES_IN_A_ROW} questions in a row without a verdict")
+            raise NoGrade(f"it is not asked for now, after {FAILURES_IN_A_ROW} questions in a row without a grade")
         try:
-            said: Verdict = self._retrying()(self._once, body)
-        except Unjudged as error:
-            self._failed(error)
+            grade: Grade = self._retrying()(self._ask_once, body)
+        except NoGrade as error:
+            self._count_failure(error)
             raise
         self._failures = 0
-        return said
+        return grade
 
     def _retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
@@ -73,20 +74,20 @@ class JudgeEndpoint:
             reraise=True,
         )
 
-    def _failed(self, error: Unjudged) -> None:
+    def _count_failure(self, error: NoGrade) -> None:
         self._failures += 1
         if self._failures < FAILURES_IN_A_ROW:
             return
         self._failures, self._resting_until = 0, self._now() + REST_SECONDS
         log.warning("the judge is left alone for %.0f s: %s; its checks stay undecided", REST_SECONDS, error)
 
-    def _once(self, body: bytes) -> Verdict:
+    def _ask_once(self, body: bytes) -> Grade:
         try:
             content = self._post(body)
         except httpx.TimeoutException as error:
             raise _AskAgain(f"no answer within {self._seconds:g} s") from error
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise Unjudged(f"the request cannot be sent ({type(error).__name__})") from error
+            raise NoGrade(f"the request cannot be sent ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise _AskAgain(f"the endpoint cannot be reached ({type(error).__name__})") from error
         try:
@@ -96,24 +97,24 @@ class JudgeEndpoint:
         except (ValueError, LookupError, TypeError) as error:
             raise _AskAgain("the endpoint did not answer in the form of chat completions") from error
         try:
-            return verdict_in(text)
-        except Unjudged as error:
+            return parse_grade(text)
+        except NoGrade as error:
             raise _AskAgain(str(error)) from error
 
     def _post(self, body: bytes) -> bytes:
         """The reply's body: bounded in size, and in time also when it comes drop by drop."""
         deadline = self._now() + self._seconds
         content = bytearray()
-        with self._client.stream("POST", self._url, content=body) as answer:
-            status = answer.status_code
-            if status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS) or answer.is_server_error:
+        with self._client.stream("POST", self._url, content=body) as reply:
+            status = reply.status_code
+            if status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS) or reply.is_server_error:
                 raise _AskAgain(f"the endpoint answered {status}")
-            if not answer.is_success:
-                raise Unjudged(f"the endpoint answered {status}")
-            for chunk in answer.iter_bytes():
+            if not reply.is_success:
+                raise NoGrade(f"the endpoint answered {status}")
+            for chunk in reply.iter_bytes():
                 content += chunk
                 if len(content) > MAX_REPLY_BYTES:
-                    raise Unjudged(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
+                    raise NoGrade(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
                 if self._now() > deadline:
                     raise httpx.ReadTimeout("the reply came too slowly")
         return bytes(content)

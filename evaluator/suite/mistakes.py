@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sidestep.evaluator.suite.formats.promptfoo import is_promptfoo
 from sidestep.evaluator.suite.formats.reading import read_document, read_rows
 from sidestep.evaluator.suite.loading import CaseDocument, case_of, check_problem
-from sidestep.evaluator.suite.places import Key, line_finder
+from sidestep.evaluator.suite.positions import Key, line_finder
 from sidestep.shared.errors import SuiteError
 
 
@@ -27,7 +27,7 @@ class Mistake:
     warning: bool = False
 
 
-def mistakes_in(path: Path) -> list[Mistake]:
+def find_mistakes(path: Path) -> list[Mistake]:
     """All of them, by line."""
     try:
         head, rows = read_rows(path)

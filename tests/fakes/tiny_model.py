@@ -15,7 +15,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tiny_model(folder: Path, *, seed: int = 0, hidden_size: int = 64, layers: int = 2) -> Path:
+def build_tiny_model(
+    folder: Path, *, seed: int = 0, hidden_size: int = 64, layers: int = 2, max_positions: int = 512
+) -> Path:
     """A random Llama (4 heads, 2 key/value heads) with a byte-level tokenizer and a ChatML template."""
     tokenizer = _tokenizer()
     torch.manual_seed(seed)
@@ -26,7 +28,7 @@ def build_tiny_model(folder: Path, *, seed: int = 0, hidden_size: int = 64, laye
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=max_positions,
         bos_token_id=0,
         eos_token_id=2,
         pad_token_id=0,

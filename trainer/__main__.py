@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidestep.shared.extras import require_extras
+from sidestep.shared.commands.extras import require_extras
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Runs a module as a program in an interpreter that does not find some of the installed packages.
 
-    python -m tests.fakes.absent_packages typer,trl sidestep.trainer --help
-    python -m tests.fakes.absent_packages pydantic -c "from sidestep import PublishCheckpoint"
+python -m tests.fakes.absent_packages typer,trl sidestep.trainer --help
+python -m tests.fakes.absent_packages pydantic -c "from sidestep import PublishCheckpoint"
 """
 
 from __future__ import annotations

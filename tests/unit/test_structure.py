@@ -25,7 +25,7 @@ EVALUATOR_LAYERS = (
     "statistics", "cases", "settings", "watching", "suite", "engine", "results", "comparing", "presenting", "reporting",
     "sharing", "working", "exporting", "serving", "commands", "__main__",
 )  # fmt: skip
-SHARED_LAYERS = ("errors", "extras", "logs", "files", "records", "json_input", "protocol", "commands", "launch")
+SHARED_LAYERS = ("errors", "logs", "files", "records", "json_input", "protocol", "commands", "launch")
 
 
 def _sources() -> list[Path]:

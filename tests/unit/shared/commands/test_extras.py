@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.shared.extras import MODULES, is_installed
+from sidestep.shared.commands.extras import MODULES, is_installed
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 def run_without(absent: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from sidestep.shared.commands.exit_codes import EXIT_FAILURE
+
 # Modules of the packages that pyproject.toml lists for each role (a test compares them). bitsandbytes is not among
 # them: it is looked for where a model asks for it, and what then happens is up to the model's configuration.
 MODULES = {
@@ -26,14 +28,14 @@ MODULES = {
 
 
 def require_extras(command: str, *roles: str) -> None:
-    """End the program with status 1 and one line when a package that ``roles`` need is not installed."""
+    """End the program with one line when a package that ``roles`` need is not installed."""
     missing = sorted({module for role in roles for module in MODULES[role] if not is_installed(module)})
     if not missing:
         return
     extra = roles[0] if len(roles) == 1 else "all"
     named = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
     sys.stderr.write(f"{command}: error: not installed: {named}; pip install 'sidestep[{extra}]'\n")
-    raise SystemExit(1)
+    raise SystemExit(EXIT_FAILURE)
 
 
 def is_installed(module: str) -> bool:

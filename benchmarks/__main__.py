@@ -1,4 +1,4 @@
-"""``make bench``: every benchmark, one after the other, each in a process of its own with a time limit.
+"""``make bench``: every benchmark, one after the other, in processes of their own with a time limit.
 
     python -m benchmarks [--quick] [--only floor,latency]
 
@@ -11,7 +11,7 @@ import argparse
 import subprocess
 import sys
 
-from benchmarks.workload import BASE_MODEL, ROOT, prepared
+from benchmarks.workload import BASE_MODEL, ROOT, prepare_workload
 
 LIMIT_SECONDS = 900
 BENCHMARKS: dict[str, list[str]] = {
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that everything runs")
     parser.add_argument("--only", default=",".join(BENCHMARKS))
     arguments = parser.parse_args()
-    prepared()
+    prepare_workload()
     failed = []
     for name in arguments.only.split(","):
         quick = ["--quick"] if arguments.quick and name in TAKES_QUICK else []

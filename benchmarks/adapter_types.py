@@ -2,7 +2,7 @@
 
     python benchmarks/adapter_types.py .cache/smollm2-135m-instruct [--kinds lora,full] [--steps 20] [--cases 6]
 
-For each kind: train the example expert in float32, take greedy answers from the model in the trainer's memory at the
+For every kind: train the example expert in float32, take greedy answers from the model in the trainer's memory at the
 last step (transformers' own generate), then let the evaluator evaluate that checkpoint in float32 and compare the
 answers text by text.
 """
@@ -43,18 +43,20 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
+    """What came of one kind."""
+
     kind: str
-    trained: int
-    first: float
-    last: float
-    seconds: float
+    trained: int  # weights
+    first_loss: float
+    last_loss: float
+    step_seconds: float
     cases: int
-    equal: int
+    equal: int  # answers of the evaluator that are the trainer's
 
 
-def run(kind: str, base_model: str, folder: Path, steps: int, cases: int) -> Row:
+def measure(kind: str, base_model: str, folder: Path, steps: int, cases: int) -> Row:
     """Train one kind, evaluate its last checkpoint, compare."""
     expert = folder / kind
     shutil.copytree(EXAMPLE, expert)
@@ -79,19 +81,22 @@ def run(kind: str, base_model: str, folder: Path, steps: int, cases: int) -> Row
     finally:
         training.build_trainer = build
     seconds = (time.monotonic() - begin) / steps
-    in_memory = answers(made[-1], suite["test_cases"])
+    in_memory = answer_in_memory(made[-1], suite["test_cases"])
     losses = [row["loss"] for row in made[-1].state.log_history if "loss" in row]
-    trained = sum(each.numel() for each in made[-1].model.parameters() if each.requires_grad)
-    seen = evaluated(expert, base_model, steps)
-    equal = sum(seen.get(case) == text for case, text in in_memory.items())
+    trained = sum(parameter.numel() for parameter in made[-1].model.parameters() if parameter.requires_grad)
+    evaluator_answers = evaluate(expert, base_model, steps)
+    equal = sum(evaluator_answers.get(case) == text for case, text in in_memory.items())
     for case, text in in_memory.items():
-        if seen.get(case) != text:
-            print(f"{kind} {case}: in memory {text!r}, evaluator {seen.get(case)!r}", file=sys.stderr)
-    return Row(kind, trained, losses[0], losses[-1], seconds, len(in_memory), equal)
+        if evaluator_answers.get(case) != text:
+            print(f"{kind} {case}: in memory {text!r}, evaluator {evaluator_answers.get(case)!r}", file=sys.stderr)
+    return Row(
+        kind=kind, trained=trained, first_loss=losses[0], last_loss=losses[-1], step_seconds=seconds,
+        cases=len(in_memory), equal=equal,
+    )  # fmt: skip
 
 
 @torch.no_grad()
-def answers(trainer: Any, cases: list[dict[str, Any]]) -> dict[str, str]:
+def answer_in_memory(trainer: Any, cases: list[dict[str, Any]]) -> dict[str, str]:
     """Greedy answers of the model as the trainer has it, one case at a time."""
     model, tokenizer = trainer.model.eval(), trainer.processing_class
     found = {}
@@ -110,8 +115,8 @@ def answers(trainer: Any, cases: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def evaluated(expert: Path, base_model: str, step: int) -> dict[str, str]:
-    """Answers in the evaluator's report of the checkpoint."""
+def evaluate(expert: Path, base_model: str, step: int) -> dict[str, str]:
+    """Let the evaluator evaluate the checkpoint; returns the answers in its report, by case id."""
     command = [
         sys.executable, "-m", "sidestep.evaluator", "watch", str(expert), "--base-model", base_model, "--once",
         "--device", "cpu", "--dtype", "float32", "--max-new-tokens", str(NEW_TOKENS),
@@ -131,13 +136,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cases", type=int, default=6)
     options = parser.parse_args()
-    print("| kind | weights trained | first loss | last loss | s a step, all in | answers equal |")
+    print("| kind | weights trained | first loss | last loss | s per step, all in | answers equal |")
     print("|---|---|---|---|---|---|")
     for kind in options.kinds.split(","):
         with tempfile.TemporaryDirectory(prefix="adapter-types-") as folder:
-            row = run(kind, str(Path(options.base_model).absolute()), Path(folder), options.steps, options.cases)
+            row = measure(kind, str(Path(options.base_model).absolute()), Path(folder), options.steps, options.cases)
         print(
-            f"| {row.kind} | {row.trained:,} | {row.first:.4f} | {row.last:.4f} | {row.seconds:.2f} "
+            f"| {row.kind} | {row.trained:,} | {row.first_loss:.4f} | {row.last_loss:.4f} | {row.step_seconds:.2f} "
             f"| {row.equal} of {row.cases} |",
             flush=True,
         )

@@ -1,7 +1,7 @@
 """What the dashboard costs at 1,000 cases by 200 checkpoints: size, opening, scrolling, and bringing it up to date.
 
 Reports are made up, but like those of a training: half of the answers stay as they were from one checkpoint to the
-next, the others change in a few words. Opening and scrolling are measured in headless Chromium from disk, each with a
+next, the others change in a few words. Opening and scrolling are measured in headless Chromium from disk, always with a
 fresh profile; without Chromium these are left out, and the output says so.
 """
 
@@ -48,7 +48,7 @@ CHROMIUM_FLAGS = (
 )  # fmt: skip
 
 
-def reports(cases: int, checkpoints: int) -> Iterator[Report]:
+def made_up_reports(cases: int, checkpoints: int) -> Iterator[Report]:
     """A training: answers change less and less often, and pass more and more often."""
     chance = random.Random(1)
     answers = [chance.choices(WORDS, k=ANSWER_WORDS) for _ in range(cases)]
@@ -92,14 +92,14 @@ def _report(number: int, cases: tuple[CaseEntry, ...], before: dict[str, CaseSta
     )  # fmt: skip
 
 
-def build(folder: ReportsFolder, everything: list[Report]) -> list[float]:
-    """Seconds of each update as one report after another lands."""
-    landed: list[StoredReport] = []
+def time_updates(folder: ReportsFolder, reports: list[Report]) -> list[float]:
+    """Seconds of every update as one report after another is committed."""
+    committed: list[StoredReport] = []
     took = []
-    for report in everything:
-        landed.append(StoredReport(folder.root, report, False))
+    for report in reports:
+        committed.append(StoredReport(folder.root, report, False))
         began = time.perf_counter()
-        write_dashboard(folder, landed)
+        write_dashboard(folder, committed)
         took.append(time.perf_counter() - began)
     return took
 
@@ -127,11 +127,11 @@ def open_page(url: str, route: str, ready: str) -> dict[str, float]:
 
 _UNTIL_SHOWN = """
 const [selector, done] = arguments;
-const look = () => {
-  if (!document.querySelector(selector)) return setTimeout(look, 5);
+const check = () => {
+  if (!document.querySelector(selector)) return setTimeout(check, 5);
   requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())));
 };
-look();
+check();
 """
 _SCROLL = """
 const [done] = arguments;
@@ -160,9 +160,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = ReportsFolder(arguments.keep or Path(temporary))
         folder.root.mkdir(parents=True, exist_ok=True)
-        everything = list(reports(arguments.cases, arguments.checkpoints))
-        took = build(folder, everything)
-        answers = sum(len(case.output) for report in everything for case in report.test_cases)
+        reports = list(made_up_reports(arguments.cases, arguments.checkpoints))
+        took = time_updates(folder, reports)
+        answers = sum(len(case.output) for report in reports for case in report.test_cases)
         found: dict[str, object] = {
             "cases": arguments.cases, "checkpoints": arguments.checkpoints, "answers MB": round(answers / 1e6, 1),
             "index.html MB": round(folder.dashboard.stat().st_size / 1e6, 2),

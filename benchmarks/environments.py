@@ -17,8 +17,8 @@ PACKAGES = {
 UNWANTED = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
 
 
-def python_of(name: str) -> Path:
-    """The interpreter of a peer's environment; made now where it is missing. Raises CalledProcessError."""
+def prepare_environment(name: str) -> Path:
+    """Make a peer's environment where it is missing; returns its interpreter. Raises CalledProcessError."""
     folder = BENCH / "venvs" / name
     python = folder / "bin" / "python"
     done = folder / "complete"

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.workload import prepared
+from benchmarks.workload import prepare_workload
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.replay import Replay
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
@@ -22,27 +22,27 @@ LAYOUTS = ("one by one", "7", "32", "64", "shuffled")
 
 
 def answers(
-    engine: TransformersEngine, requests: Sequence[Request], company: int, decoding: Decoding
+    engine: TransformersEngine, requests: Sequence[Request], batch_size: int, decoding: Decoding
 ) -> dict[str, str]:
-    """Texts by case, in suites of ``company`` cases."""
+    """Texts by case, in batches of ``batch_size`` cases."""
     found: dict[str, str] = {}
 
     def keep(answer: Answer) -> None:
         found[answer.case_id] = f"{answer.output_tokens} {answer.text}"
 
-    for start in range(0, len(requests), company):
-        engine.answer(requests[start : start + company], decoding, keep, lambda tokens: None)
+    for start in range(0, len(requests), batch_size):
+        engine.answer(requests[start : start + batch_size], decoding, keep, lambda tokens: None)
     return found
 
 
-def differing(
+def answers_in_layout(
     engine: TransformersEngine, requests: Sequence[Request], decoding: Decoding, layout: str
 ) -> dict[str, str]:
-    """Answers in one layout."""
+    """Texts by case, in one of LAYOUTS."""
     if layout == "shuffled":
         requests = random.Random(1).sample(list(requests), len(requests))
-    company = {"one by one": 1, "7": 7, "32": 32}.get(layout, len(requests))
-    return answers(engine, requests, company, decoding)
+    batch_size = {"one by one": 1, "7": 7, "32": 32}.get(layout, len(requests))
+    return answers(engine, requests, batch_size, decoding)
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two checkpoints and 16 cases")
     given = parser.parse_args()
     count, cases = (2, 16) if given.quick else (given.checkpoints, given.cases)
-    workload = prepared()
+    workload = prepare_workload()
     requests, decoding = list(workload.requests)[:cases], Decoding(max_new_tokens=96)
     engine = create(EngineSettings(str(workload.base_model), device="cpu", dtype=given.dtype))
     replay, wrong, total = Replay(), 0, 0
@@ -70,7 +70,7 @@ def main() -> None:
         for layout in LAYOUTS:
             for kept in (None, replay):
                 engine.replay = kept
-                found = differing(engine, requests, decoding, layout)
+                found = answers_in_layout(engine, requests, decoding, layout)
                 bad = sum(found[case] != text for case, text in wanted.items())
                 wrong, total = wrong + bad, total + len(wanted)
                 row.append(str(bad))

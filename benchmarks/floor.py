@@ -2,7 +2,7 @@
 
     python -m benchmarks.floor [--quick]
 
-Arithmetic: 2 x parameters x tokens, at the rate of one large product. Bandwidth: the weights read once for each decode
+Arithmetic: 2 x parameters x tokens, at the rate of one large product. Bandwidth: the weights read once for every decode
 step of the longest answer, at the rate of reading a large tensor. No engine can be faster than the larger of the two.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.results import Results, median, spread, table
-from benchmarks.workload import MAX_NEW_TOKENS, prepared
+from benchmarks.workload import MAX_NEW_TOKENS, prepare_workload
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
@@ -25,8 +25,8 @@ SIDE = 2048
 READ_BYTES = 1 << 29
 
 
-def seconds(call: Callable[[], object], at_least: float = 0.3) -> float:
-    """Seconds a call, over as many calls as fill ``at_least``."""
+def seconds_per_call(call: Callable[[], object], at_least: float = 0.3) -> float:
+    """Mean seconds of a call, over as many calls as fill ``at_least`` seconds."""
     call()
     count, began = 0, time.perf_counter()
     while (passed := time.perf_counter() - began) < at_least:
@@ -36,24 +36,24 @@ def seconds(call: Callable[[], object], at_least: float = 0.3) -> float:
 
 
 def product_rate(dtype: torch.dtype, device: str = "cpu") -> float:
-    """Floating point operations a second in one large product."""
+    """Floating point operations per second in one large product."""
     a, b = (torch.randn(SIDE, SIDE, dtype=dtype, device=device) for _ in range(2))
-    return 2 * SIDE**3 / seconds(lambda: _finished(a @ b))
+    return 2 * SIDE**3 / seconds_per_call(lambda: _synchronize(a @ b))
 
 
 def read_rate(device: str = "cpu") -> float:
-    """Bytes a second when a large tensor is read."""
+    """Bytes per second when a large tensor is read."""
     data = torch.ones(READ_BYTES // 4, dtype=torch.float32, device=device)
-    return READ_BYTES / seconds(lambda: _finished(data.sum()))
+    return READ_BYTES / seconds_per_call(lambda: _synchronize(data.sum()))
 
 
-def _finished(tensor: torch.Tensor) -> None:
+def _synchronize(tensor: torch.Tensor) -> None:
     if tensor.is_cuda:
         torch.cuda.synchronize()
 
 
-def answering(engine: TransformersEngine, requests: Sequence[Request], answers: list[Answer]) -> float:
-    """Seconds to answer all requests."""
+def time_answering(engine: TransformersEngine, requests: Sequence[Request], answers: list[Answer]) -> float:
+    """Seconds to answer all requests; the answers are appended to ``answers``."""
     began = time.perf_counter()
     engine.answer(requests, Decoding(max_new_tokens=MAX_NEW_TOKENS), answers.append, lambda tokens: None)
     return time.perf_counter() - began
@@ -65,23 +65,23 @@ def main() -> None:
     parser.add_argument("--dtype", default=cpu_dtype())
     arguments = parser.parse_args()
     rounds = 2 if arguments.quick else 5
-    workload, results = prepared(), Results("floor", fresh=True)
+    workload, results = prepare_workload(), Results("floor", fresh=True)
     engine = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype, replay=False))
     engine.attach(workload.checkpoints[-1])
     drafting = create(EngineSettings(str(workload.base_model), "cpu", arguments.dtype, replay=True))
     dtype = getattr(torch, arguments.dtype)
-    parameters = sum(each.numel() for each in engine.model.parameters())
+    parameters = sum(parameter.numel() for parameter in engine.model.parameters())
     weight_bytes = parameters * dtype.itemsize
     products, reads, times, drafted = [], [], [], []
     answers: list[Answer] = []
     for number in range(rounds + 1):
         rates = product_rate(dtype), read_rate()
         answers = []
-        passed = answering(engine, workload.requests, answers)
+        passed = time_answering(engine, workload.requests, answers)
         drafting.attach(workload.checkpoints[-2])
-        answering(drafting, workload.requests, [])
+        time_answering(drafting, workload.requests, [])
         drafting.attach(workload.checkpoints[-1])
-        after = answering(drafting, workload.requests, [])
+        after = time_answering(drafting, workload.requests, [])
         if number:  # the first one warms up
             products.append(rates[0])
             reads.append(rates[1])
@@ -97,8 +97,8 @@ def main() -> None:
         bandwidth=bandwidth, drafted=drafted,
     )  # fmt: skip
     rows = [
-        ["one large product, GFLOP/s", spread([each / 1e9 for each in products], 0)],
-        ["reading, GB/s", spread([each / 1e9 for each in reads], 1)],
+        ["one large product, GFLOP/s", spread([rate / 1e9 for rate in products], 0)],
+        ["reading, GB/s", spread([rate / 1e9 for rate in reads], 1)],
         [f"arithmetic floor: {parameters / 1e6:.1f} M parameters, {tokens} tokens, s", f"{arithmetic:.2f}"],
         [f"bandwidth floor: {weight_bytes / 1e6:.0f} MB, {steps} steps, s", f"{bandwidth:.2f}"],
         ["both, one after the other, s", f"{arithmetic + bandwidth:.2f}"],

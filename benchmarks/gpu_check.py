@@ -3,7 +3,7 @@
     python -m benchmarks.gpu_check               needs a CUDA device
     python -m benchmarks.gpu_check --dry-run     the same program on the CPU with a tiny model: shows that it works
 
-For a model of 1.2 billion random parameters and for the small real one: tokens a second alone, as a part of what the
+For a model of 1.2 billion random parameters and for the small real one: tokens per second alone, as a share of what the
 card can read and multiply (both measured here), the cost of a swap, memory, parking, how many answers change when
 only the batch does, replay on and off where the engine has it; then a training beside the evaluator, A B A B, with
 and without CUDA MPS (``--mps`` starts a daemon of its own where the card's tools are installed).
@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from benchmarks import step_time
 from benchmarks.floor import product_rate, read_rate
 from benchmarks.results import Results, median, spread, table
-from benchmarks.workload import BENCH, MODULES, Workload, prepared
+from benchmarks.workload import BENCH, MODULES, Workload, prepare_workload
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
@@ -73,24 +73,28 @@ class Card:
         self.device = device
         self.is_gpu = device != "cpu"
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
+        """Wait for all that was asked of the device."""
         if self.is_gpu:
             torch.cuda.synchronize()
 
     def peak_mib(self) -> float:
+        """Most memory that tensors have taken so far, NaN on a CPU."""
         return torch.cuda.max_memory_allocated() / 2**20 if self.is_gpu else float("nan")
 
     def held_mib(self) -> float:
+        """Memory that tensors take now, NaN on a CPU."""
         return torch.cuda.memory_allocated() / 2**20 if self.is_gpu else float("nan")
 
     @property
     def name(self) -> str:
+        """For people."""
         return torch.cuda.get_device_name() if self.is_gpu else "CPU (dry run: figures mean nothing)"
 
 
 def replay_choices() -> list[bool | None]:
     """Replay on and off where the engine can be told so, else only what it does."""
-    return [False, True] if any(each.name == "replay" for each in dataclasses.fields(EngineSettings)) else [None]
+    return [False, True] if any(setting.name == "replay" for setting in dataclasses.fields(EngineSettings)) else [None]
 
 
 def engine_figures(
@@ -101,46 +105,48 @@ def engine_figures(
     for replay in replay_choices():
         more: dict[str, Any] = {} if replay is None else {"replay": replay}
         engine = create(EngineSettings(str(base), card.device, "bfloat16", **more))
-        parameters = sum(each.numel() for each in engine.model.parameters())
+        parameters = sum(parameter.numel() for parameter in engine.model.parameters())
         rates, attached, detached = [], [], []
         tokens = steps = 0
         for number in range(rounds + 1):
             began = time.perf_counter()
             engine.attach(checkpoints[number % len(checkpoints)])
-            card.settle()
+            card.synchronize()
             middle = time.perf_counter()
             found = answers(engine, requests, limit)
             passed = time.perf_counter() - middle
             between = time.perf_counter()
             engine.detach()
-            card.settle()
+            card.synchronize()
             if number:
-                tokens = sum(each.prompt_tokens + each.output_tokens for each in found)
-                steps = max(each.output_tokens for each in found)
-                rates.append((sum(each.output_tokens for each in found) / passed, passed))
+                tokens = sum(answer.prompt_tokens + answer.output_tokens for answer in found)
+                steps = max(answer.output_tokens for answer in found)
+                rates.append((sum(answer.output_tokens for answer in found) / passed, passed))
                 attached.append(1000 * (middle - began))
                 detached.append(1000 * (time.perf_counter() - between))
-        seconds = median([each[1] for each in rates])
+        seconds = median([passed for _, passed in rates])
         name = {None: "", False: ", replay off", True: ", replay on"}[replay]
-        yield [f"answer tokens a second{name}", spread([each[0] for each in rates], 0)]
-        yield [f"part of the arithmetic roofline{name}", f"{2 * parameters * tokens / multiply / seconds:.1%}"]
-        yield [f"part of the memory roofline{name}", f"{steps * 2 * parameters / read / seconds:.1%}"]
+        yield [f"answer tokens per second{name}", spread([rate for rate, _ in rates], 0)]
+        yield [f"share of the arithmetic roofline{name}", f"{2 * parameters * tokens / multiply / seconds:.1%}"]
+        yield [f"share of the memory roofline{name}", f"{steps * 2 * parameters / read / seconds:.1%}"]
         yield [f"attach, ms{name}", spread(attached, 0)]
         yield [f"detach, ms{name}", spread(detached, 1)]
         yield [f"peak memory, MiB{name}", f"{card.peak_mib():.0f}"]
         if replay in (None, False):
             yield from parking_figures(card, engine)
-            yield ["answers that change with the batch", flips(engine, requests, limit)]
+            yield ["answers that change with the batch", describe_flips(engine, requests, limit)]
         del engine
 
 
 def answers(engine: TransformersEngine, requests: list[Request], limit: int) -> list[Answer]:
+    """The engine's answers of at most ``limit`` tokens."""
     found: list[Answer] = []
     engine.answer(requests, Decoding(max_new_tokens=limit), found.append, lambda tokens: None)
     return found
 
 
 def parking_figures(card: Card, engine: TransformersEngine) -> Iterator[list[str]]:
+    """Rows about leaving the device."""
     began = time.perf_counter()
     engine.park()
     parked = time.perf_counter() - began
@@ -148,21 +154,21 @@ def parking_figures(card: Card, engine: TransformersEngine) -> Iterator[list[str
     yield ["memory held while parked, MiB", f"{card.held_mib():.0f}"]
 
 
-def flips(engine: TransformersEngine, requests: list[Request], limit: int) -> str:
+def describe_flips(engine: TransformersEngine, requests: list[Request], limit: int) -> str:
     """How many answers differ when cases are answered seven at a time instead of all together."""
-    together = {each.case_id: each.text for each in answers(engine, requests, limit)}
-    apart: dict[str, str] = {}
+    together = {answer.case_id: answer.text for answer in answers(engine, requests, limit)}
+    in_sevens: dict[str, str] = {}
     for first in range(0, len(requests), 7):
-        apart |= {each.case_id: each.text for each in answers(engine, requests[first : first + 7], limit)}
-    return f"{sum(together[case] != apart[case] for case in together)} of {len(together)}"
+        in_sevens |= {answer.case_id: answer.text for answer in answers(engine, requests[first : first + 7], limit)}
+    return f"{sum(together[case] != in_sevens[case] for case in together)} of {len(together)}"
 
 
 @contextmanager
-def mps(folder: Path) -> Iterator[None]:
-    """A MPS daemon of our own; the processes started meanwhile are its clients, the evaluator with a share of 20 %."""
+def mps_daemon(folder: Path) -> Iterator[None]:
+    """An MPS daemon of our own; the processes started meanwhile are its clients, the evaluator with a share of 20 %."""
     variables = {"CUDA_MPS_PIPE_DIRECTORY": str(folder / "pipe"), "CUDA_MPS_LOG_DIRECTORY": str(folder / "log")}
-    for each in variables.values():
-        Path(each).mkdir(parents=True)
+    for variable in variables.values():
+        Path(variable).mkdir(parents=True)
     before = dict(os.environ)
     os.environ |= variables
     subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
@@ -174,39 +180,41 @@ def mps(folder: Path) -> Iterator[None]:
         os.environ |= before
 
 
-def beside_training(card: Card, workload: Workload, options: argparse.Namespace, *, limited: bool) -> list[str]:
+def measure_beside_training(card: Card, workload: Workload, options: argparse.Namespace, *, limited: bool) -> list[str]:
     """Step times of a training on the same device: alone, beside a worker that never rests, and governed."""
     with tempfile.TemporaryDirectory() as folder:
-        training = step_time.Training(workload.base_model, card.device, Path(folder))
+        training = step_time.Training.start(workload.base_model, card.device, Path(folder))
         try:
             training.wait_for_steps(5)
             if limited:
                 os.environ |= {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "20", "CUDA_MPS_CLIENT_PRIORITY": "1"}
-            free = step_time.Evaluating(workload, card.device, None)
+            free = step_time.Evaluating.start(workload, card.device, None)
             free.begin(training)
             windows = step_time.alternate(training, free, options.alternations, options.seconds)
             free.worker.kill()
-            governed = step_time.Evaluating(workload, card.device, 0.02)
+            governed = step_time.Evaluating.start(workload, card.device, 0.02)
             governed.begin(training)
             governed.run_for(4 * options.seconds)
             governed.worker.kill()
         finally:
             training.end()
     times = {
-        kind: [seconds for each in windows if each[0] == kind for seconds in step_time.steps_in(training, each)]
+        kind: [seconds for window in windows if window[0] == kind for seconds in step_time.steps_in(training, window)]
         for kind in ("alone", "beside")
     }
     busy = sum(until - since for kind, since, until in windows if kind == "beside")
     return [
-        f"{median(times['alone']):.3f}", f"{median(times['beside']):.3f}", step_time.slowdown_words(training, windows),
-        f"{60 * len(free.cases) / busy:.0f}", step_time._told(governed),
+        f"{median(times['alone']):.3f}", f"{median(times['beside']):.3f}",
+        step_time.describe_slowdown(training, windows),
+        f"{60 * len(free.cases) / busy:.0f}", step_time.describe_reported_slowdown(governed),
         f"{60 * len(governed.cases) / (4 * options.seconds):.0f}",
     ]  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
+    """Measure everything, then show it."""
     card = Card("cpu" if options.dry_run else "cuda")
-    workload, results = prepared(), Results("gpu_check_dry_run" if options.dry_run else "gpu_check", fresh=True)
+    workload, results = prepare_workload(), Results("gpu_check_dry_run" if options.dry_run else "gpu_check", fresh=True)
     sizes, name = (TINY, "random-tiny") if options.dry_run else (BILLION, "random-1b")
     random_base, random_checkpoints = random_model(workload.base_model, sizes, name)
     requests, limit = (workload.requests[:8], 8) if options.dry_run else (workload.requests, 96)
@@ -219,17 +227,17 @@ def run(options: argparse.Namespace) -> None:
         results.add(model=title, rows=rows)
         tables.append(f"### {title}\n\n" + table(["alone on the device", ""], rows))
     trained = dataclasses.replace(workload, base_model=random_base, checkpoints=tuple(random_checkpoints))
-    lines = [["without MPS", *beside_training(card, trained, options, limited=False)]]
+    lines = [["without MPS", *measure_beside_training(card, trained, options, limited=False)]]
     notes = []
     if options.mps and shutil.which("nvidia-cuda-mps-control"):
-        with tempfile.TemporaryDirectory() as folder, mps(Path(folder)):
-            lines.append(["with MPS", *beside_training(card, trained, options, limited=True)])
+        with tempfile.TemporaryDirectory() as folder, mps_daemon(Path(folder)):
+            lines.append(["with MPS", *measure_beside_training(card, trained, options, limited=True)])
     else:
         notes.append("MPS was not measured: --mps was not given, or nvidia-cuda-mps-control is not installed.")
     if replay_choices() == [None]:
         notes.append("Replay was not compared: this engine has no such setting.")
-    header = ["training beside the evaluator", "alone, s", "beside, s", "slowdown, never resting", "cases a minute",
-              "slowdown, governed", "cases a minute, governed"]  # fmt: skip
+    header = ["training beside the evaluator", "alone, s", "beside, s", "slowdown, never resting", "cases per minute",
+              "slowdown, governed", "cases per minute, governed"]  # fmt: skip
     results.add(beside=lines)
     tables.append(table(header, lines))
     results.show(f"One GPU for both: {card.name}", tables, notes)

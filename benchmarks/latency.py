@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.results import Results, spread, table
-from benchmarks.workload import ROOT, Workload, prepared
+from benchmarks.workload import ROOT, Workload, prepare_workload
 from sidestep.evaluator.engine.transformers_engine import create
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
@@ -29,6 +29,7 @@ from sidestep.shared.protocol.outbox import stage
 
 
 def watch_and_publish(workload: Workload, count: int) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Seconds of ``count`` evaluations by part, and the memory of both processes afterwards."""
     with tempfile.TemporaryDirectory(dir=workload.expert.parent) as folder:
         expert = Path(folder) / "expert"
         (expert / "tests").mkdir(parents=True)
@@ -47,14 +48,14 @@ def watch_and_publish(workload: Workload, count: int) -> tuple[list[dict[str, fl
             timings = []
             for number in range(count):
                 source = workload.checkpoints[number % len(workload.checkpoints)]
-                timings.append(one(source, model, number + 1, process))
-            return timings, memory(process.pid)
+                timings.append(time_publishing(source, model, number + 1, process))
+            return timings, memory_mib(process.pid)
         finally:
             process.terminate()
             process.wait()
 
 
-def one(source: Path, model: ModelFolder, step: int, process: subprocess.Popen[bytes]) -> dict[str, float]:
+def time_publishing(source: Path, model: ModelFolder, step: int, process: subprocess.Popen[bytes]) -> dict[str, float]:
     checkpoint = model.checkpoint(step)
     shutil.copytree(source, checkpoint, ignore=shutil.ignore_patterns(MARKER_NAME, "optimizer.pt"))
     began = time.time()
@@ -75,7 +76,7 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def memory(pid: int) -> dict[str, float]:
+def memory_mib(pid: int) -> dict[str, float]:
     """Resident MiB of supervisor and worker; what the worker shares with other processes counts for a part (PSS)."""
     supervisor = psutil.Process(pid)
     worker = supervisor.children()[0]
@@ -86,7 +87,7 @@ def memory(pid: int) -> dict[str, float]:
     }
 
 
-def swaps(workload: Workload, count: int) -> tuple[list[float], list[float]]:
+def time_swaps(workload: Workload, count: int) -> tuple[list[float], list[float]]:
     """Seconds to attach and to detach, in the engine alone."""
     engine = create(EngineSettings(str(workload.base_model), "cpu"))
     attached, detached = [], []
@@ -104,17 +105,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    workload, results = prepared(), Results("latency", fresh=True)
-    attached, detached = swaps(workload, 3 if quick else 20)
+    workload, results = prepare_workload(), Results("latency", fresh=True)
+    attached, detached = time_swaps(workload, 3 if quick else 20)
     timings, used = watch_and_publish(workload, 2 if quick else 8)
     results.add(attached=attached, detached=detached, timings=timings, memory=used)
-    beside = [each["latency"] - each["attach"] - each["generate"] for each in timings]
-    milliseconds = [[1000 * each for each in values] for values in (attached, detached)]
+    rest = [timing["latency"] - timing["attach"] - timing["generate"] for timing in timings]
+    milliseconds = [[1000 * second for second in seconds] for seconds in (attached, detached)]
     rows = [
-        ["marker to report, 64 cases, s", spread([each["latency"] for each in timings])],
-        ["of it: loading and checking the checkpoint, s", spread([each["attach"] for each in timings])],
-        ["of it: answering and scoring, s", spread([each["generate"] for each in timings])],
-        ["of it: everything else (noticing, claim, commit, views), s", spread(beside)],
+        ["marker to report, 64 cases, s", spread([timing["latency"] for timing in timings])],
+        ["of it: loading and checking the checkpoint, s", spread([timing["attach"] for timing in timings])],
+        ["of it: answering and scoring, s", spread([timing["generate"] for timing in timings])],
+        ["of it: everything else (noticing, claim, commit, derived files), s", spread(rest)],
         ["attach an adapter (engine), ms", spread(milliseconds[0], 0)],
         ["detach, ms", spread(milliseconds[1], 1)],
         *([f"memory of the {name}, MiB", f"{value:.0f}"] for name, value in used.items()),

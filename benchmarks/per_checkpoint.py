@@ -18,13 +18,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from transformers import AutoTokenizer
 
-from benchmarks.environments import python_of
+from benchmarks.environments import prepare_environment
 from benchmarks.results import Results, median, spread, table
-from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
+from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepare_workload
 from sidestep.shared.cpu_dtype import cpu_dtype
 
 PEERS = Path(__file__).parent / "peers"
@@ -57,58 +57,69 @@ WAYS = {
 class Program:
     """A running peer. Its time starts when it is given a checkpoint."""
 
-    def __init__(self, way: Way, job: Path) -> None:
-        python = str(python_of(way.environment)) if way.environment else sys.executable
+    def __init__(self, process: subprocess.Popen[str], errors: IO[bytes], began: float) -> None:
+        self._process = process
+        self._errors = errors
+        self._began = began
+        self._read_reply()  # it has loaded what it needs
+        self.start_seconds = time.perf_counter() - began
+
+    @classmethod
+    def start(cls, way: Way, job: Path) -> Program:
+        """Start a peer and wait until it is ready. Raises RuntimeError with what it printed when it ends."""
+        python = str(prepare_environment(way.environment)) if way.environment else sys.executable
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
         path = {} if way.environment else {"PYTHONPATH": str(ROOT)}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._began = time.perf_counter()
-        self._process = subprocess.Popen(
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        began = time.perf_counter()
+        process = subprocess.Popen(
             [python, str(PEERS / way.program), str(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._errors, text=True, bufsize=1, start_new_session=True,
+            stderr=errors, text=True, bufsize=1, start_new_session=True,
             env=environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"} | path,
         )  # fmt: skip
-        self._line()
-        self.start_seconds = time.perf_counter() - self._began
+        return cls(process, errors, began)
 
     def evaluate(self, checkpoint: Path) -> dict[str, Any]:
+        """The peer's reply to a checkpoint. Raises RuntimeError when it ends instead."""
         assert self._process.stdin is not None
         self._signal(signal.SIGCONT)
         self._process.stdin.write(f"{checkpoint}\n")
-        said = self._line()
-        said["since_start"] = time.perf_counter() - self._began
-        return said
+        reply = self._read_reply()
+        reply["since_start"] = time.perf_counter() - self._began
+        return reply
 
-    def rest(self) -> None:
+    def pause(self) -> None:
+        """Stop it until the next checkpoint."""
         self._signal(signal.SIGSTOP)
 
     def end(self) -> None:
+        """Kill it."""
         self._signal(signal.SIGKILL)
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         os.killpg(self._process.pid, number)
 
-    def _line(self) -> dict[str, Any]:
+    def _read_reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
             raise RuntimeError(self._errors.read().decode(errors="replace")[-3000:])
-        said: dict[str, Any] = json.loads(line)
-        return said
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
 
 def write_job(workload: Workload, folder: Path, prompts: int) -> Path:
-    """The same prompts for everybody, rendered with the base model's chat template."""
+    """Write the same prompts for everybody, rendered with the base model's chat template."""
     tokenizer = AutoTokenizer.from_pretrained(workload.base_model)
     chosen = workload.requests[:prompts]
     messages = [[(message.role, message.content) for message in request.messages] for request in chosen]
     texts = [
         tokenizer.apply_chat_template(
-            [{"role": role, "content": text} for role, text in each], add_generation_prompt=True, tokenize=False
+            [{"role": role, "content": text} for role, text in turns], add_generation_prompt=True, tokenize=False
         )
-        for each in messages
+        for turns in messages
     ]
     job = {
         "base": str(workload.base_model.resolve()), "dtype": cpu_dtype(), "max_new_tokens": MAX_NEW_TOKENS,
@@ -120,7 +131,8 @@ def write_job(workload: Workload, folder: Path, prompts: int) -> Path:
 
 
 def measure(names: list[str], rounds: int, minutes: float, prompts: int, results: Results) -> None:
-    workload, deadline = prepared(), time.monotonic() + 60 * minutes
+    """Let all ways evaluate, round after round, until the time is over; rounds that are there are left out."""
+    workload, deadline = prepare_workload(), time.monotonic() + 60 * minutes
     done = {(row["way"], row["round"]) for row in results.rows}
     running: dict[str, Program] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -132,40 +144,41 @@ def measure(names: list[str], rounds: int, minutes: float, prompts: int, results
                 for name in names:
                     if (name, number) in done or time.monotonic() > deadline:
                         continue
-                    one_turn(name, number, (checkpoint, other), job, running, results)
+                    measure_turn(name, number, (checkpoint, other), job, running, results)
         finally:
             for program in running.values():
                 program.end()
 
 
-def one_turn(
+def measure_turn(
     name: str, number: int, checkpoints: tuple[Path, Path], job: Path, running: dict[str, Program], results: Results
 ) -> None:
     """Let one way evaluate the first of ``checkpoints``; the other one, with other answers, is for warming up."""
     way, (checkpoint, other) = WAYS[name], checkpoints
     try:
         first = name not in running
-        program = running.pop(name) if not first else Program(way, job)
+        program = running.pop(name) if not first else Program.start(way, job)
         if way.warms_up and first:
             program.evaluate(other)
-        said = program.evaluate(checkpoint)
+        reply = program.evaluate(checkpoint)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         print(f"{name} failed:\n{error}", file=sys.stderr)
         return
     if way.resident:
-        program.rest()
+        program.pause()
         running[name] = program
     else:
-        said["whole"] = said["since_start"]
+        reply["whole"] = reply["since_start"]
         program.end()
     results.add(
-        way=name, round=number, checkpoint=checkpoint.name, generation=said["generation"], whole=said["whole"],
-        start=program.start_seconds, answers=said["answers"],
+        way=name, round=number, checkpoint=checkpoint.name, generation=reply["generation"], whole=reply["whole"],
+        start=program.start_seconds, answers=reply["answers"],
     )  # fmt: skip
-    print(f"round {number} {name}: {said['generation']:.2f} s, whole {said['whole']:.2f} s", file=sys.stderr)
+    print(f"round {number} {name}: {reply['generation']:.2f} s, whole {reply['whole']:.2f} s", file=sys.stderr)
 
 
 def show(names: list[str], results: Results, prompts: int) -> None:
+    """Print the table of all rounds that are there."""
     ours = {row["round"]: row for row in results.rows if row["way"] == "sidestep"}
     lines = []
     for name in names:

@@ -37,7 +37,8 @@ class _TimedPublisher(PublishCheckpoint):
         self.background_seconds.append(time.perf_counter() - began)
 
 
-def run(base_model: str, saves: int, out: Path, *callbacks: TrainerCallback) -> None:
+def train(base_model: str, saves: int, out: Path, *callbacks: TrainerCallback) -> None:
+    """Train with ``saves`` saves, one per step, into ``out``."""
     model = AutoModelForCausalLM.from_pretrained(base_model, dtype=getattr(torch, cpu_dtype()))
     adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     rows = [{"input_ids": list(range(100, 148)), "labels": list(range(100, 148))}] * (saves + 1)
@@ -52,7 +53,8 @@ def run(base_model: str, saves: int, out: Path, *callbacks: TrainerCallback) -> 
 
 
 def row(name: str, seconds: list[float]) -> str:
-    milliseconds = sorted(1000 * each for each in seconds)
+    """A line of the table."""
+    milliseconds = sorted(1000 * second for second in seconds)
     tenths = statistics.quantiles(milliseconds, n=10)
     return (
         f"| {name} | {len(milliseconds)} | {milliseconds[0]:.2f} | {statistics.median(milliseconds):.2f} "
@@ -64,7 +66,7 @@ def main() -> None:
     base_model, saves = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
     publisher = _TimedPublisher()
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        run(base_model, saves, Path(folder) / "weights" / "model", publisher)
+        train(base_model, saves, Path(folder) / "weights" / "model", publisher)
     print("| per save, in ms | saves | least | median | 90 % | most |\n|---|---|---|---|---|---|")
     print(row("training loop blocked", publisher.blocked_seconds))
     print(row("work on the background thread", publisher.background_seconds))

@@ -22,20 +22,19 @@ class Results:
     """All measurements of one benchmark: ``.cache/bench/results/<name>.jsonl`` and ``.md``."""
 
     def __init__(self, name: str, *, fresh: bool = False) -> None:
+        """With the measurements of earlier runs, unless ``fresh``; those are then replaced by the first new one."""
         self.name = name
-        RESULTS.mkdir(parents=True, exist_ok=True)
         self._path = RESULTS / f"{name}.jsonl"
-        if fresh:
-            self._path.unlink(missing_ok=True)
         self.rows: list[dict[str, Any]] = []
-        if self._path.is_file():
+        if self._path.is_file() and not fresh:
             self.rows = [json.loads(line) for line in self._path.read_text().splitlines()]
 
     def add(self, **row: Any) -> None:
+        """Keep one measurement, with the time and the commit."""
         row |= {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit()}
         self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("".join(json.dumps(kept) + "\n" for kept in self.rows))
 
     def show(self, title: str, tables: Sequence[str], notes: Sequence[str] = ()) -> None:
         """Print the section, and keep it beside the rows."""
@@ -45,22 +44,25 @@ class Results:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def median(values: Sequence[float]) -> float:
+    """The median, or NaN of nothing."""
     return statistics.median(values) if values else float("nan")
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median and range."""
+    """Median and range, for people."""
     if not values:
         return "not run"
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f}, n={len(values)})"
 
 
 def commit() -> str:
+    """The commit that is checked out, in short; empty outside a repository."""
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip()
 

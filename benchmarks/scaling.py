@@ -3,7 +3,7 @@
     python -m benchmarks.scaling [--quick]
 
 Cases: the engine alone, prompts repeated. Checkpoints: ``sidestep-evaluator rerun`` as a user runs it, over as many
-published checkpoints (links to the real ones), with the first eight cases; what each one costs is the time between
+published checkpoints (links to the real ones), with the first eight cases; what one costs is the time between
 two reports.
 """
 
@@ -23,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.results import Results, median, table
-from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
+from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepare_workload
 from sidestep.evaluator.cases.exchange import Answer, Decoding
 from sidestep.evaluator.engine.transformers_engine import create
 from sidestep.evaluator.settings import EngineSettings
@@ -32,7 +32,8 @@ from sidestep.shared.protocol.layout import MARKER_NAME
 from sidestep.shared.protocol.marker import Marker
 
 
-def cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]:
+def time_cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]:
+    """Rows of the table: how long the engine takes to answer so many cases."""
     engine = create(EngineSettings(str(workload.base_model), "cpu", replay=False))
     engine.attach(workload.checkpoints[-1])
     rows = []
@@ -52,7 +53,7 @@ def cases(workload: Workload, counts: list[int], rounds: int) -> list[list[str]]
     return rows
 
 
-def checkpoints(workload: Workload, count: int) -> list[float]:
+def time_checkpoints(workload: Workload, count: int) -> list[float]:
     """Seconds between the reports of one rerun over so many checkpoints."""
     with tempfile.TemporaryDirectory(dir=workload.expert.parent) as folder:
         expert = Path(folder) / "expert"
@@ -69,14 +70,15 @@ def checkpoints(workload: Workload, count: int) -> list[float]:
              "--base-model", str(workload.base_model)],
             cwd=ROOT, env=environment, check=True, capture_output=True,
         )  # fmt: skip
-        reports = sorted(expert.glob("weights/training_reports/checkpoint-*/outcome.json"))
-        ends = sorted(datetime.fromisoformat(json.loads(each.read_text())["finished_at"]) for each in reports)
+        outcomes = sorted(expert.glob("weights/training_reports/checkpoint-*/outcome.json"))
+        ends = sorted(datetime.fromisoformat(json.loads(outcome.read_text())["finished_at"]) for outcome in outcomes)
         if len(ends) != count:
             raise RuntimeError(f"{len(ends)} of {count} checkpoints were evaluated")
         return [(after - before).total_seconds() for before, after in pairwise(ends)]
 
 
 def publish(source: Path, expert: Path, step: int) -> None:
+    """Publish a checkpoint as that of another step, with links to its files."""
     folder = expert / "weights" / "smollm2-135m-instruct" / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     for path in source.iterdir():
@@ -92,15 +94,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    workload, results = prepared(), Results("scaling", fresh=True)
-    rows = cases(workload, [8, 32, 64] if quick else [8, 16, 32, 64, 128, 256, 512, 1024], 1 if quick else 3)
-    gaps = checkpoints(workload, 10 if quick else 100)
+    workload, results = prepare_workload(), Results("scaling", fresh=True)
+    rows = time_cases(workload, [8, 32, 64] if quick else [8, 16, 32, 64, 128, 256, 512, 1024], 1 if quick else 3)
+    gaps = time_checkpoints(workload, 10 if quick else 100)
     tenth = max(1, len(gaps) // 10)
     parts = [("first tenth", gaps[:tenth]), ("middle", gaps[tenth:-tenth]), ("last tenth", gaps[-tenth:])]
     results.add(cases=rows, gaps=gaps)
-    by_cases = table(["cases", "seconds", "ms a case", "answer tokens a second"], rows)
+    by_cases = table(["cases", "seconds", "ms per case", "answer tokens per second"], rows)
     by_checkpoints = table(
-        [f"rerun over {len(gaps) + 1} checkpoints, 8 cases each", "seconds a checkpoint (median)"],
+        [f"rerun over {len(gaps) + 1} checkpoints, 8 cases each", "seconds per checkpoint (median)"],
         [[name, f"{median(part):.2f}"] for name, part in parts if part],
     )
     results.show("Scaling", [by_cases, by_checkpoints], ["Cases beyond 64 repeat the prompts under other names."])

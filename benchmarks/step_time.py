@@ -1,15 +1,15 @@
 """What evaluating costs the training beside it: step times with and without the evaluator, in turns (A B A B).
 
-    python -m benchmarks.step_time [--quick] [--alternations 10] [--max-slowdown 0.02 0.1] [--beside leftover trickle]
+    python -m benchmarks.step_time [--quick] [--alternations 10] [--max-slowdown 0.02 0.1] [--beside leftover]
 
 One training with steps of equal size runs all the time. In "B" the real worker evaluates one real checkpoint after
 another; in "A" it is stopped (SIGSTOP). ``leftover`` is ``sidestep up --max-slowdown 0`` on a CPU: in the training's
-session and in the idle class it never rests. ``trickle`` is the same option for an evaluator started by hand: it rests
-between decode steps, so as to use 1.5 % of one processor (more here: the time for which it is stopped counts as rest).
-``unlimited`` never rests, at the lowest weight of a session of its own. Before these the worker evaluates under its
-governor for a while, as it does by default. Workers load their base model before training starts: beside a training
+session and in the idle class it never rests. ``duty-cycle`` is the same option for an evaluator started by hand: it
+rests between decode steps, so as to use 1.5 % of one processor (more here: the time for which it is stopped counts as
+rest). ``unlimited`` never rests, at the lowest weight of a session of its own. Before these the worker evaluates under
+its governor for a while, as it does by default. Workers load their base model before training starts: beside a training
 that fills the processor that takes minutes, and belongs to neither. Step times are those that the training leaves
-(shared.protocol.pace).
+(``shared.protocol.pace``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.results import Results, median, spread, table
-from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepared
+from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepare_workload
 from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.settings import DEFAULT_ENGINE, EngineSettings
 from sidestep.evaluator.sharing.slowdown import Step, caused, estimate
@@ -41,15 +41,15 @@ from sidestep.shared.protocol.pace import read_pace
 
 Window = tuple[str, float, float]  # what the worker did, from, to
 
-# What training may lose, and whether the worker is in its session.
+# What training may lose, and whether the worker has a session of its own.
 BESIDE: dict[str, tuple[float | None, bool]] = {
     "leftover": (0.0, False),
-    "trickle": (0.0, True),
+    "duty-cycle": (0.0, True),
     "unlimited": (None, True),
 }
-WORDS = {
+DESCRIPTIONS = {
     "leftover": "beside a worker that takes what is left over (`sidestep up --max-slowdown 0`), never resting",
-    "trickle": "beside a trickle (`sidestep-evaluator watch --max-slowdown 0`)",
+    "duty-cycle": "beside a worker with a duty cycle (`sidestep-evaluator watch --max-slowdown 0`)",
     "unlimited": "beside a worker without a limit, never resting",
 }
 
@@ -58,61 +58,69 @@ WORDS = {
 class Training:
     """The training process and all steps it has made."""
 
-    base: Path
-    device: str
-    folder: Path
+    process: subprocess.Popen[bytes]
+    model: ModelFolder
+    log: Path
     steps: dict[float, float] = field(default_factory=dict)  # begin -> end
 
-    def __post_init__(self) -> None:
+    @classmethod
+    def start(cls, base: Path, device: str, folder: Path) -> Training:
+        """Start a training on the base model; what it writes goes into the folder."""
         environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-        self.log = (self.folder / "training.log").open("wb")
+        model, log = ModelFolder(folder / "weights" / "model"), folder / "training.log"
         program = [sys.executable, "-m", "benchmarks.peers.steady_training"]
-        self.process = subprocess.Popen(
-            [*program, str(self.base), str(self.model.root), self.device],
-            cwd=ROOT, env=environment | {"HF_HUB_OFFLINE": "1"}, stdout=self.log, stderr=self.log,
-            **own_group(),
-        )  # fmt: skip
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*program, str(base), str(model.root), device],
+                cwd=ROOT, env=environment | {"HF_HUB_OFFLINE": "1"}, stdout=output, stderr=output,
+                **own_group(),
+            )  # fmt: skip
+        return cls(process, model, log)
 
-    @property
-    def model(self) -> ModelFolder:
-        return ModelFolder(self.folder / "weights" / "model")
-
-    def look(self) -> None:
+    def poll(self) -> None:
+        """Take the steps that were made meanwhile. Raises RuntimeError with the log when the training has ended."""
         if self.process.poll() is not None:
-            raise RuntimeError((self.folder / "training.log").read_text()[-3000:])
+            raise RuntimeError(self.log.read_text()[-3000:])
         if pace := read_pace(self.model.pace):
             self.steps |= dict(pace.steps)
 
     def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
         os.killpg(self.process.pid, number)
 
     def wait_for_steps(self, count: int) -> None:
+        """Wait for the first ``count`` steps."""
         while len(self.steps) < count:
             time.sleep(1)
-            self.look()
+            self.poll()
 
     def end(self) -> None:
+        """Kill it."""
         self.process.kill()
         self.process.wait()
-        self.log.close()
 
 
 class Evaluating:
     """The real worker, kept busy with one checkpoint after another."""
 
-    def __init__(
-        self, workload: Workload, device: str, max_slowdown: float | None, *, own_session: bool = True
-    ) -> None:
+    def __init__(self, workload: Workload, worker: WorkerProcess) -> None:
         self._workload = workload
         self._suite = load_suite(workload.expert / "tests" / "test_cases.json")
         self._next = 0
-        self.cases: list[float] = []
-        self.sharing: list[Finished] = []
-        self.worker = WorkerProcess.start(own_session=own_session)
-        self.worker.send(
-            Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown)
-        )
-        self._wait_ready()
+        self.cases: list[float] = []  # when they were done, in seconds of the monotonic clock
+        self.finished: list[Finished] = []
+        self.worker = worker
+
+    @classmethod
+    def start(
+        cls, workload: Workload, device: str, max_slowdown: float | None, *, own_session: bool = True
+    ) -> Evaluating:
+        """Start a worker and wait until it has loaded the base model. Raises RuntimeError when it dies."""
+        worker = WorkerProcess.start(own_session=own_session)
+        worker.send(Start(DEFAULT_ENGINE, EngineSettings(str(workload.base_model), device), max_slowdown=max_slowdown))
+        evaluating = cls(workload, worker)
+        evaluating._wait_ready()
+        return evaluating
 
     def begin(self, training: Training) -> None:
         """Give it the first checkpoint."""
@@ -150,21 +158,23 @@ class Evaluating:
                 if isinstance(event, CaseDone):
                     self.cases.append(time.monotonic())
                 elif isinstance(event, Finished):
-                    self.sharing.append(event)
+                    self.finished.append(event)
                     self._assign()
-            self._training.look()
+            self._training.poll()
             time.sleep(0.2)
 
     def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker."""
         os.kill(self.worker.pid, number)
 
     def processor_seconds(self) -> float:
-        """What the worker has used so far."""
+        """Processor time that the worker has used so far."""
         used = psutil.Process(self.worker.pid).cpu_times()
         return float(used.user + used.system)
 
 
 def alternate(training: Training, evaluating: Evaluating, alternations: int, seconds: float) -> list[Window]:
+    """Stop the worker and let it go, in turns of so many seconds."""
     windows = []
     for _ in range(alternations):
         for kind, number in (("alone", signal.SIGSTOP), ("beside", signal.SIGCONT)):
@@ -180,7 +190,7 @@ def steps_in(training: Training, window: Window) -> list[float]:
     return [end - begin for begin, end in training.steps.items() if begin >= window[1] and end <= window[2]]
 
 
-def slowdown_words(training: Training, windows: list[Window]) -> str:
+def describe_slowdown(training: Training, windows: list[Window]) -> str:
     """The effect of the worker, by the same estimate that the reports use."""
     steps = [
         Step(end - begin, float(kind == "beside"))
@@ -196,12 +206,12 @@ def slowdown_words(training: Training, windows: list[Window]) -> str:
 
 @dataclass
 class Governed:
-    """What came of a governed worker: its limit, the training's steps meanwhile, and cases a minute."""
+    """What came of a governed worker: its limit, the training's steps meanwhile, and cases per minute."""
 
     limit: float
-    steps: list[float]
+    steps: list[float]  # seconds
     rate: float
-    told: str
+    reported: str  # the slowdown, as the report says it
 
 
 def govern(training: Training, governed: Evaluating, limit: float, seconds: float) -> Governed:
@@ -212,7 +222,7 @@ def govern(training: Training, governed: Evaluating, limit: float, seconds: floa
     window = ("governed", began, time.monotonic())
     governed.worker.kill()
     rate = 60 * len(governed.cases) / (window[2] - window[1])
-    return Governed(limit, steps_in(training, window), rate, _told(governed))
+    return Governed(limit, steps_in(training, window), rate, describe_reported_slowdown(governed))
 
 
 @dataclass
@@ -227,34 +237,36 @@ class Beside:
 
     @property
     def rate(self) -> float:
-        """Cases a minute while it was not stopped."""
+        """Cases per minute while it was not stopped."""
         return 60 * self.cases / sum(until - since for kind, since, until in self.windows if kind == "beside")
 
 
-def in_turns(training: Training, worker: Evaluating, kind: str, alternations: int, seconds: float) -> Beside:
+def evaluate_in_turns(training: Training, worker: Evaluating, kind: str, alternations: int, seconds: float) -> Beside:
+    """Measure one of BESIDE."""
     used = worker.processor_seconds()
     worker.begin(training)
     windows = alternate(training, worker, alternations, seconds)
     share = (worker.processor_seconds() - used) / (alternations * seconds)
     worker.worker.kill()
-    return Beside(kind, windows, len(worker.cases), share, len(worker.sharing))
+    return Beside(kind, windows, len(worker.cases), share, len(worker.finished))
 
 
 def run(arguments: argparse.Namespace) -> None:
-    workload, results = prepared(), Results("step_time", fresh=True)
-    limited = [Evaluating(workload, arguments.device, limit) for limit in arguments.max_slowdown]
+    """Measure everything, then show it."""
+    workload, results = prepare_workload(), Results("step_time", fresh=True)
+    limited = [Evaluating.start(workload, arguments.device, limit) for limit in arguments.max_slowdown]
     free = {
-        kind: Evaluating(workload, arguments.device, BESIDE[kind][0], own_session=BESIDE[kind][1])
+        kind: Evaluating.start(workload, arguments.device, BESIDE[kind][0], own_session=BESIDE[kind][1])
         for kind in arguments.beside
     }
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(workload.base_model, arguments.device, Path(folder))
+        training = Training.start(workload.base_model, arguments.device, Path(folder))
         try:
             training.wait_for_steps(5)
             began = time.monotonic()
             while time.monotonic() - began < arguments.lead_seconds:
                 time.sleep(1)
-                training.look()
+                training.poll()
             lead = steps_in(training, ("alone", began, time.monotonic()))
             # Before the others: the governor takes the steps it finds for steps without an evaluator.
             governed = [
@@ -262,7 +274,7 @@ def run(arguments: argparse.Namespace) -> None:
                 for worker, limit in zip(limited, arguments.max_slowdown, strict=True)
             ]
             beside = [
-                in_turns(training, worker, kind, arguments.alternations, arguments.seconds)
+                evaluate_in_turns(training, worker, kind, arguments.alternations, arguments.seconds)
                 for kind, worker in free.items()
             ]
         finally:
@@ -276,49 +288,51 @@ def show(
     measured: tuple[list[float], list[Beside], list[Governed]],
     arguments: argparse.Namespace,
 ) -> None:
+    """Print the table and keep what was measured."""
     lead, beside, governed = measured
     rows = [["training alone, before", spread(lead, 3), "1", "", ""]]
-    for each in governed:
-        name = f"beside a governed worker (`--max-slowdown {each.limit:g}`)"
-        mean = f"{sum(each.steps) / len(each.steps) / (sum(lead) / len(lead)):.3f}" if each.steps and lead else ""
-        rows.append([name, spread(each.steps, 3), f"{mean} (means)", each.told, f"{each.rate:.0f}"])
+    for outcome in governed:
+        name = f"beside a governed worker (`--max-slowdown {outcome.limit:g}`)"
+        steps = outcome.steps
+        mean = f"{sum(steps) / len(steps) / (sum(lead) / len(lead)):.3f}" if steps and lead else ""
+        rows.append([name, spread(steps, 3), f"{mean} (means)", outcome.reported, f"{outcome.rate:.0f}"])
     for worker in beside:
         rows += _in_turns_rows(training, worker)
     results.add(
-        lead=lead, governed=[vars(each) for each in governed], beside=[vars(each) for each in beside],
+        lead=lead, governed=[vars(outcome) for outcome in governed], beside=[vars(worker) for worker in beside],
         steps=sorted(training.steps.items()),
     )  # fmt: skip
-    header = ["", "seconds a step", "× alone", "slowdown, 95 %", "cases a minute"]
+    header = ["", "seconds per step", "× alone", "slowdown, 95 %", "cases per minute"]
     note = (
-        f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s each, then A B A B, "
-        f"{arguments.alternations} alternations of {arguments.seconds:g} s (medians of each window; the ratio of "
-        "each pair, because what else changes on a machine changes slowly). Of one processor, while not stopped, and "
+        f"Alone for {arguments.lead_seconds:g} s, governed for {arguments.governed_seconds:g} s per limit, then A B A "
+        f"B, {arguments.alternations} alternations of {arguments.seconds:g} s (medians of the windows; the ratio of "
+        "every pair, because what else changes on a machine changes slowly). Of one processor, while not stopped, and "
         "evaluations finished: "
-        + "; ".join(f"{each.kind} {each.share:.1%}, {each.finished}" for each in beside) + "."
+        + "; ".join(f"{worker.kind} {worker.share:.1%}, {worker.finished}" for worker in beside) + "."
     )  # fmt: skip
     results.show("Training beside the evaluator", [table(header, rows)], [note])
 
 
 def _in_turns_rows(training: Training, worker: Beside) -> list[list[str]]:
-    each_window = [steps_in(training, window) for window in worker.windows]
+    by_window = [steps_in(training, window) for window in worker.windows]
     pairs = [
         (median(before), median(after))
-        for before, after in zip(each_window[::2], each_window[1::2], strict=True)
+        for before, after in zip(by_window[::2], by_window[1::2], strict=True)
         if before and after
     ]
     ratio = f"{median([b / a for a, b in pairs]):.3f} (median of {len(pairs)} pairs)"
-    cost = slowdown_words(training, worker.windows)
+    cost = describe_slowdown(training, worker.windows)
     return [
         ["training alone, in turns", spread([a for a, _ in pairs], 3), "1", "", ""],
-        [WORDS[worker.kind], spread([b for _, b in pairs], 3), ratio, cost, f"{worker.rate:.0f}"],
+        [DESCRIPTIONS[worker.kind], spread([b for _, b in pairs], 3), ratio, cost, f"{worker.rate:.0f}"],
     ]
 
 
-def _told(evaluating: Evaluating) -> str:
+def describe_reported_slowdown(evaluating: Evaluating) -> str:
     """What the last finished evaluation's report would say of the run."""
-    if not evaluating.sharing:
+    if not evaluating.finished:
         return "no evaluation finished"
-    cost = evaluating.sharing[-1].sharing.run
+    cost = evaluating.finished[-1].sharing.run
     if cost.slowdown is None or cost.low is None or cost.high is None:
         return "too few steps"
     return f"{cost.slowdown:+.1%} ({cost.low:+.1%} to {cost.high:+.1%}), as reported"

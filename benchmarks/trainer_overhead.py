@@ -3,8 +3,8 @@
     python benchmarks/trainer_overhead.py .cache/smollm2-135m-instruct [--rounds 4] [--steps 10]
 
 Both train the same LoRA on the same rows in the same order, log every step and save every fifth. Ours reads the
-expert's manifest and publishes each checkpoint; the bare script is what TRL's documentation shows. A step's time is
-from the end of the one before to its own end, saves included; the first two steps of each training do not count.
+expert's manifest and publishes every checkpoint; the bare script is what TRL's documentation shows. A step's time is
+from the end of the one before to its own end, saves included; the first two steps of every training do not count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TURN = re.compile(r"<\|(\w+)\|>\n(.*?)\n<\|end\|>", re.DOTALL)
 
 
 class Stopwatch(TrainerCallback):
-    """When each step ended."""
+    """When the steps ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -46,10 +46,11 @@ class Stopwatch(TrainerCallback):
 
     @property
     def seconds(self) -> list[float]:
+        """Lengths of the steps after the first ones, which warm up."""
         return [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)][WARM_UP:]
 
 
-def bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
+def train_bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
     """The training as one would write it with TRL alone. Step times and losses."""
     tokenizer = AutoTokenizer.from_pretrained(config.base_model_path)
     rows = []
@@ -77,7 +78,7 @@ def bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
     return watch.seconds, [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
 
-def ours(config: TrainingConfig) -> tuple[list[float], list[float]]:
+def train_ours(config: TrainingConfig) -> tuple[list[float], list[float]]:
     """The same through sidestep-trainer's own code. Step times and losses."""
     watch, made, build = Stopwatch(), [], training.build_trainer
 
@@ -109,18 +110,18 @@ def main() -> None:
     )  # fmt: skip
     times: dict[str, list[float]] = {"bare": [], "ours": []}
     for number in range(options.rounds):
-        pair = [("bare", bare), ("ours", ours)]
+        pair = [("bare", train_bare), ("ours", train_ours)]
         losses = {}
-        for name, run in pair if number % 2 == 0 else reversed(pair):
+        for name, train in pair if number % 2 == 0 else reversed(pair):
             with tempfile.TemporaryDirectory(prefix="trainer-overhead-") as folder:
-                seconds, losses[name] = run(replace(config, output_dir=Path(folder)))
+                seconds, losses[name] = train(replace(config, output_dir=Path(folder)))
             times[name] += seconds
         difference = max(abs(a - b) for a, b in zip(losses["bare"], losses["ours"], strict=True))
         print(f"round {number + 1}: greatest difference of the losses {difference:.2e}", flush=True)
     ratios = [a / b for a, b in zip(times["ours"], times["bare"], strict=True)]
     print("| steps each | bare TRL, median s | Sidestep, median s | ratio of medians | median of the steps' ratios |")
     print("|---|---|---|---|---|")
-    medians = {name: statistics.median(each) for name, each in times.items()}
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     print(
         f"| {len(ratios)} | {medians['bare']:.4f} | {medians['ours']:.4f} | {medians['ours'] / medians['bare']:.4f} "
         f"| {statistics.median(ratios):.4f} |"

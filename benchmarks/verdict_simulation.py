@@ -1,6 +1,6 @@
 """How often verdicts are wrong where nothing is true, and how often intervals hold the truth.
 
-Simulated trainings go through the same functions as real reports. Each row of the first table is 1,000 trainings in
+Simulated trainings go through the same functions as real reports. Every row of the first table is 1,000 trainings in
 which no checkpoint differs from any other; the share in which any comparison said better or worse must not be above the
 error rate. The last rows are for contrast: what happens without the corrections, and where the cases are not
 independent, which no test on cases can know.
@@ -32,7 +32,7 @@ class Scenario:
     sticky: float = 0.0  # share of cases that answer as at the checkpoint before
     weighted: bool = False
     noise: float = 0.0  # cases that all pass fail by noise alone, this often
-    copies: int = 1  # each case stands so many times in the suite
+    copies: int = 1  # every case is in the suite so many times
     corrected: bool = True
     limit: float | None = field(default=statistics.ERROR_RATE)  # None: for contrast only
 
@@ -51,7 +51,7 @@ SCENARIOS = (
     Scenario("500 cases, 20 checkpoints against the best", cases=500, against="best"),
     Scenario("contrast: previous, not corrected", corrected=False, limit=None),
     Scenario("contrast: best, not corrected", corrected=False, against="best", limit=None),
-    Scenario("contrast: 12 cases that stand 5 times each", copies=5, limit=None),
+    Scenario("contrast: 12 cases that are there 5 times each", copies=5, limit=None),
 )
 
 
@@ -62,10 +62,10 @@ def false_alarm(scenario: Scenario, seed: int) -> bool:
     easiness = [1.0 if scenario.noise else draw.betavariate(0.6, 0.6) for _ in range(distinct)]
     weights = [10 ** draw.uniform(-1, 1) if scenario.weighted else 1.0 for _ in range(distinct)]
     noise = Noise(scenario.noise, 1_000) if scenario.noise else Noise()
-    rows: list[Row] = [[draw.random() < each for each in easiness]]
+    rows: list[Row] = [[draw.random() < chance for chance in easiness]]
     for number in range(1, scenario.checkpoints):
-        rows.append(_next(scenario, draw, easiness, rows[-1]))
-        before, family = _compared(scenario, rows[:-1], number)
+        rows.append(_next_row(scenario, draw, easiness, rows[-1]))
+        before, family = _comparison(scenario, rows[:-1], number)
         pairs = [
             Pair(str(n), "", weights[n], before[n], rows[-1][n])
             for n in range(distinct)
@@ -76,16 +76,18 @@ def false_alarm(scenario: Scenario, seed: int) -> bool:
     return False
 
 
-def _next(scenario: Scenario, draw: random.Random, easiness: Sequence[float], last: Row) -> Row:
+def _next_row(scenario: Scenario, draw: random.Random, easiness: Sequence[float], last: Row) -> Row:
+    """The next checkpoint, which is no better or worse than the last one."""
     if scenario.noise:
         return [draw.random() >= scenario.noise for _ in easiness]
     return [
-        old if draw.random() < scenario.sticky else draw.random() < each
-        for each, old in zip(easiness, last, strict=True)
+        old if draw.random() < scenario.sticky else draw.random() < chance
+        for chance, old in zip(easiness, last, strict=True)
     ]
 
 
-def _compared(scenario: Scenario, earlier: Sequence[Row], number: int) -> tuple[Row, Family]:
+def _comparison(scenario: Scenario, earlier: Sequence[Row], number: int) -> tuple[Row, Family]:
+    """What the newest checkpoint is compared with, and the family of comparisons it belongs to."""
     single = Family(number=0)
     if scenario.against == "best":
         best = max(reversed(earlier), key=sum)
@@ -95,13 +97,14 @@ def _compared(scenario: Scenario, earlier: Sequence[Row], number: int) -> tuple[
 
 
 def false_alarm_rate(scenario: Scenario, runs: int, seed: int = 0) -> float:
+    """Share of ``runs`` simulated trainings in which any verdict is wrong."""
     return sum(false_alarm(scenario, seed + run) for run in range(runs)) / runs
 
 
 def coverage(name: str, runs: int, seed: int = 0) -> float:
     """How often the named 95 % interval holds the true value."""
     measure, *numbers = name.split()
-    return COVERED[measure](random.Random(seed), runs, *map(float, numbers)) / runs
+    return COVERAGE_MEASURES[measure](random.Random(seed), runs, *map(float, numbers)) / runs
 
 
 def _wilson(draw: random.Random, runs: int, rate: float, cases: float) -> int:
@@ -126,9 +129,9 @@ def _weighted(draw: random.Random, runs: int, rate: float, cases: float) -> int:
 def _difference(draw: random.Random, runs: int, broken: float, fixed: float, cases: float) -> int:
     held = 0
     for _ in range(runs):
-        drawn = [draw.random() for _ in range(int(cases))]
-        down = sum(each < broken for each in drawn)
-        up = sum(broken <= each < broken + fixed for each in drawn)
+        values = [draw.random() for _ in range(int(cases))]
+        down = sum(value < broken for value in values)
+        up = sum(broken <= value < broken + fixed for value in values)
         bounds = statistics.paired_difference(down, up, cases)
         held += bounds.low <= fixed - broken <= bounds.high
     return held
@@ -144,7 +147,7 @@ def _bootstrap(draw: random.Random, runs: int, cases: float) -> int:
     return held
 
 
-COVERED: dict[str, Callable[..., int]] = {
+COVERAGE_MEASURES: dict[str, Callable[..., int]] = {
     "wilson": _wilson,
     "weighted": _weighted,
     "difference": _difference,

@@ -50,14 +50,15 @@ class Workload:
 
     @property
     def requests(self) -> list[Request]:
+        """The prompts as an engine takes them."""
         return [
-            Request(each["id"], (Message("system", each["system"]), Message("user", each["user"])))
-            for each in self.prompts
+            Request(prompt["id"], (Message("system", prompt["system"]), Message("user", prompt["user"])))
+            for prompt in self.prompts
         ]
 
 
-def prepared() -> Workload:
-    """The workload; trains it first where that has not been done."""
+def prepare_workload() -> Workload:
+    """Train what the benchmarks work on, where that has not been done, and say where it lies."""
     source = ELASTIC if (ELASTIC / "datasets" / "train.jsonl").is_file() else SHOP
     expert = BENCH / source.name
     done = expert / "complete"
@@ -98,13 +99,13 @@ def _prompt(row: dict[str, Any], number: int) -> dict[str, str]:
 def _suite(name: str, prompts: list[dict[str, str]]) -> dict[str, Any]:
     cases = [
         {
-            "id": each["id"],
-            "system_prompt": each["system"],
-            "user_prompt": each["user"],
-            "reference": each["reference"],
-            "checks": [{"scorer": "exact", "value": each["reference"]}],
+            "id": prompt["id"],
+            "system_prompt": prompt["system"],
+            "user_prompt": prompt["user"],
+            "reference": prompt["reference"],
+            "checks": [{"scorer": "exact", "value": prompt["reference"]}],
         }
-        for each in prompts
+        for prompt in prompts
     ]
     return {"test_suite": f"{name}-held-out", "version": "1", "test_cases": cases}
 
@@ -134,10 +135,10 @@ def _train(expert: Path) -> None:
         Path(sys.executable).with_name("sidestep-trainer"), expert, "--base-model", BASE_MODEL,
         "--max-steps", str(STEPS), "--save-steps", str(SAVE_STEPS), "--device", "cpu",
     ]  # fmt: skip
-    subprocess.run([str(each) for each in command], check=True)
+    subprocess.run([str(part) for part in command], check=True)
 
 
 if __name__ == "__main__":
-    workload = prepared()
+    workload = prepare_workload()
     print(workload.expert)
     print("\n".join(map(str, workload.checkpoints)))

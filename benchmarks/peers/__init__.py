@@ -1,1 +1,1 @@
-"""Other ways to evaluate a checkpoint, each a program of its own that may run in an environment of its own."""
+"""Other ways to evaluate a checkpoint, programs of their own that may run in environments of their own."""

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.speaking import serve
+from benchmarks.peers.peer_protocol import serve
 from sidestep.evaluator.cases.case import Message
-from sidestep.evaluator.cases.exchange import Decoding, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import create
 from sidestep.evaluator.settings import EngineSettings
 
@@ -22,13 +22,14 @@ def start(job: dict[str, Any]) -> Any:
     decoding = Decoding(max_new_tokens=job["max_new_tokens"])
 
     def evaluate(checkpoint: str) -> tuple[float, list[str]]:
-        answers: dict[str, str] = {}
+        answers: list[Answer] = []
         engine.attach(Path(checkpoint))
         began = time.perf_counter()
-        engine.answer(requests, decoding, lambda each: answers.update({each.case_id: each.text}), lambda tokens: None)
+        engine.answer(requests, decoding, answers.append, lambda tokens: None)
         generation = time.perf_counter() - began
         engine.detach()
-        return generation, [answers[request.case_id] for request in requests]
+        texts = {answer.case_id: answer.text for answer in answers}
+        return generation, [texts[request.case_id] for request in requests]
 
     return evaluate
 

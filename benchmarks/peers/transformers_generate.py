@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from speaking import serve
+from peer_protocol import serve
 
 
 def start(job: dict[str, Any]) -> Any:

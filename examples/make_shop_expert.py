@@ -7,7 +7,7 @@
 
 How test cases are held out: a *combination* is what is asked for together with the filters that apply
 (see shop_questions). The combinations of the test cases occur in no training row, and neither do their values: other
-cities, categories, years and numbers. What a model can know from training is each part on its own, and the schema.
+cities, categories, years and numbers. What a model can know from training is the single parts, and the schema.
 
 A test case is taken only when its reference query gives something on the database and every near miss of it
 (a filter forgotten, ``>`` for ``>=`` or ``<``, another aggregate, another value of the same kind) gives something else,
@@ -22,6 +22,7 @@ import random
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,24 @@ SYSTEM_PROMPT = f"Write SQL for {shop.COMPACT_SCHEMA}"
 SEED = 7
 
 
+@dataclass(frozen=True)
 class Split:
-    """Which combinations are for training, and the test cases made from the others."""
+    """Which combinations are for training, by category and select, and the test cases made from the others."""
 
-    def __init__(self) -> None:
-        self.cases: list[dict[str, Any]] = []
-        self.training: dict[str, list[list[Combination]]] = {}
-        database = shop.open_database()
-        for category, selects in (("easy", language.EASY), ("hard", language.HARD)):
-            rng = random.Random(f"{SEED} {category}")
-            piles = [shuffled(rng, language.combinations(select)) for select in selects]
-            self.cases += take_cases(category, piles, rng, database)
-            self.training[category] = piles
+    cases: list[dict[str, Any]]
+    training: dict[str, list[list[Combination]]]
+
+
+def make_split() -> Split:
+    """The same split every time: the order of combinations is drawn from SEED."""
+    split = Split([], {})
+    database = shop.open_database()
+    for category, selects in (("easy", language.EASY), ("hard", language.HARD)):
+        rng = random.Random(f"{SEED} {category}")
+        piles = [shuffled(rng, language.combinations(select)) for select in selects]
+        split.cases.extend(take_cases(category, piles, rng, database))
+        split.training[category] = piles
+    return split
 
 
 def shuffled(rng: random.Random, items: Sequence[Combination]) -> list[Combination]:
@@ -60,7 +67,7 @@ def take_cases(
 ) -> list[dict[str, Any]]:
     """Move combinations from ``piles`` to test cases, one select after the other, until there are enough.
 
-    At least half of each pile stays for training, so that every select is learned with several filters.
+    At least half of every pile stays for training, so that every select is learned with several filters.
     """
     room = [len(pile) // 2 for pile in piles]
     cases: list[dict[str, Any]] = []
@@ -69,10 +76,10 @@ def take_cases(
         for number, pile in enumerate(piles):
             if len(cases) == CASES_PER_CATEGORY or not room[number]:
                 continue
-            made = first_case(pile, rng, database)
-            if made is not None:
+            case = first_case(pile, rng, database)
+            if case is not None:
                 room[number] -= 1
-                cases.append(test_case(f"{category}-{len(cases) + 1:02}", category, *made))
+                cases.append(test_case(f"{category}-{len(cases) + 1:02}", category, *case))
         if len(cases) == before:
             raise SystemExit(f"error: only {before} {category} cases tell right from wrong on this database")
     return cases
@@ -104,6 +111,7 @@ def discriminates(database: sqlite3.Connection, combination: Combination, values
 
 
 def result(database: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
+    """The rows that a query finds, in an order that does not depend on the database."""
     return sorted(database.execute(query).fetchall(), key=repr)
 
 
@@ -177,7 +185,8 @@ def chat_text(question: str, query: str) -> str:
 
 
 def write_expert(folder: Path) -> None:
-    split = Split()
+    """Write all files of the expert."""
+    split = make_split()
     suite = {
         "test_suite": "shop",
         "version": "1.0",

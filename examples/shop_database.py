@@ -16,7 +16,7 @@ SEED = 20260
 Item = TypeVar("Item")
 Row = tuple[int | str, ...]
 
-# One line for the system prompt: every token of it is paid for in each training row.
+# One line for the system prompt: every token of it is paid for in every training row.
 COMPACT_SCHEMA = (
     "customers(customer_id name city segment joined) products(product_id title category price stock) "
     "orders(order_id customer_id status year total) order_items(order_id product_id quantity) "
@@ -34,7 +34,7 @@ CREATE TABLE reviews (review_id INTEGER PRIMARY KEY, product_id INTEGER REFERENC
   customer_id INTEGER REFERENCES customers, stars INTEGER, votes INTEGER);
 """
 
-# For each kind of value: what training rows use, and what only test cases use. The database holds both.
+# By kind of value: what training rows use, and what only test cases use. The database holds both.
 TRAIN_VALUES: dict[str, tuple[int | str, ...]] = {
     "city": ("Berlin", "Oslo", "Madrid", "Vienna", "Dublin"),
     "segment": ("retail", "business"),

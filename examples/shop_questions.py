@@ -29,7 +29,7 @@ class Filter:
 class Select:
     """What is wanted. ``phrasings`` and ``sql`` have one slot per table that can be filtered.
 
-    ``patterns`` says on which tables the filters are: ("orders", "customers") is one filter on each.
+    ``patterns`` says on which tables the filters are: ("orders", "customers") is one filter on either.
     In ``sql``, ``{where}`` stands for all conditions and ``{having}`` for the one on the size of a group.
     ``without`` are kinds of values that make no sense here: customers of one city, counted per city.
     """
@@ -54,12 +54,12 @@ class Combination:
         return "/".join([self.select.name, *(item.name for item in self.filters)])
 
     def question(self, phrasing: str, values: Sequence[Value]) -> str:
-        """``phrasing`` with the filters put in words, for instance "from Oslo and in segment retail"."""
-        words: dict[str, str] = {}
+        """``phrasing`` with the filters filled in, for instance "from Oslo and in segment retail"."""
+        phrases: dict[str, str] = {}
         for item, value in zip(self.filters, values, strict=True):
-            said = item.phrase.format(value)
-            words[item.table] = f"{words[item.table]} and {said}" if item.table in words else said
-        filled = re.sub(r"\{(\w+)\}", lambda slot: words.get(slot[1], ""), phrasing)
+            phrase = item.phrase.format(value)
+            phrases[item.table] = f"{phrases[item.table]} and {phrase}" if item.table in phrases else phrase
+        filled = re.sub(r"\{(\w+)\}", lambda slot: phrases.get(slot[1], ""), phrasing)
         return re.sub(r" +(?=[ ?.,])", "", filled)
 
     def query(self, values: Sequence[Value]) -> str:

@@ -21,6 +21,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-device-scale-factor=1",
 )  # fmt: skip
 WAIT_SECONDS = 20
+LOCAL_SCHEMES = ("file:", "about:", "blob:", "data:")
 
 
 class Page:
@@ -48,7 +49,7 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         """What is read at one moment: the page cannot be drawn anew in between."""
-        script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText.trim())"
+        script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.innerText.trim())"
         return list(self.driver.execute_script(script, selector))
 
     def click(self, selector: str) -> None:
@@ -77,12 +78,16 @@ class Page:
 
     def requests(self) -> list[str]:
         """Every address asked for since the page was opened."""
-        messages = [json.loads(each["message"])["message"] for each in self.driver.get_log("performance")]
-        return [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
 
     def complaints(self) -> list[str]:
         """Errors in the console: exceptions, and what the content security policy stopped."""
-        return [each["message"] for each in self.driver.get_log("browser") if each["level"] == "SEVERE"]
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from selenium.common.exceptions import NoAlertPresentException
 
 from sidestep.evaluator.results.report import CheckEntry
 from sidestep.shared.protocol.layout import ReportsFolder
-from tests.browser.conftest import Page
+from tests.browser.conftest import LOCAL_SCHEMES, Page
 from tests.browser.reports import F, P, make_report, put
 
 ATTACKS = [
@@ -68,7 +68,7 @@ def assert_nothing_happened(page: Page) -> None:
         _ = page.driver.switch_to.alert.text
     assert page.run("window.hit === undefined")
     assert page.run(f"document.querySelectorAll({LIVING!r}).length") == 0
-    assert [each for each in page.requests() if not each.startswith(("file:", "about:", "blob:", "data:"))] == []
+    assert [url for url in page.requests() if not url.startswith(LOCAL_SCHEMES)] == []
     assert page.complaints() == []
 
 

@@ -1,4 +1,4 @@
-"""The served page: it is the same page, and reports that land appear without a reload."""
+"""The served page: it is the same page, and reports that are committed appear without a reload."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def served(weights: Path) -> Iterator[str]:
     assert process.wait(20) is not None
 
 
-def test_reports_appear_as_they_land(page: Page, served: str, weights: Path) -> None:
+def test_reports_appear_as_they_are_committed(page: Page, served: str, weights: Path) -> None:
     page.open(served)
     assert len(page.all(".checkpoints tbody tr")) == 1
     reports = ReportsFolder(weights / "training_reports")
@@ -46,5 +46,5 @@ def test_reports_appear_as_they_land(page: Page, served: str, weights: Path) -> 
     page.wait(lambda: len(page.all(".checkpoints tbody tr")) == 2)
     page.click(".card .case-links a")
     page.wait(lambda: len(page.all(".answer .output")) == 2)
-    assert {each.split("/")[2] for each in page.requests() if each.startswith("http")} == {served.split("/")[2]}
+    assert {url.split("/")[2] for url in page.requests() if url.startswith("http")} == {served.split("/")[2]}
     assert page.complaints() == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.conftest import Page
+from tests.browser.conftest import LOCAL_SCHEMES, Page
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def url(shop: Path) -> str:
 def _quiet(page: Page) -> object:
     """Whatever a test does, nothing is fetched and nothing complains."""
     yield
-    assert [each for each in page.requests() if not each.startswith(("file:", "about:", "blob:", "data:"))] == []
+    assert [url for url in page.requests() if not url.startswith(LOCAL_SCHEMES)] == []
     assert page.complaints() == []
 
 

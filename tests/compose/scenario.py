@@ -29,7 +29,7 @@ EVALUATOR_GRACE_SECONDS = 30.0  # as in docker-compose.yml
 TRAINER_GRACE_SECONDS = 120.0
 
 
-def say(title: str) -> None:
+def print_title(title: str) -> None:
     print(f"\n== {title}", flush=True)
 
 
@@ -41,7 +41,7 @@ def show(title: str, text: str, last: int = 20) -> None:
 
 @dataclass
 class Checks:
-    """What was found, one line each."""
+    """What was found, one line per check."""
 
     failed: list[str] = field(default_factory=list)
     passed: int = 0
@@ -77,8 +77,8 @@ class Expert:
             for number in range(cases)
         ]
         path.write_text(json.dumps(suite))
-        for each in (self.root, *self.root.rglob("*")):
-            os.chown(each, owner, owner)
+        for path in (self.root, *self.root.rglob("*")):
+            os.chown(path, owner, owner)
 
     def report(self, name: str) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.reports / name / "report.json").read_text())
@@ -122,7 +122,7 @@ class Expert:
         return sorted(path.parent.name for path in self.root.glob("weights/*/checkpoint-*/READY.json"))
 
 
-def look_at_confinement(services: Services, checks: Checks) -> None:
+def check_confinement(services: Services, checks: Checks) -> None:
     container = services.container("evaluator")
     show("podman top", podman("top", container, "user", "pid", "ppid", "capeff", "args").stdout)
     status = dict(
@@ -142,7 +142,7 @@ def look_at_confinement(services: Services, checks: Checks) -> None:
     checks.expect("it can write reports", touched.returncode, 0)
 
 
-def stop_in_the_middle(services: Services, expert: Expert, cases: int, checks: Checks) -> None:
+def check_stop_in_the_middle(services: Services, expert: Expert, cases: int, checks: Checks) -> None:
     """Stop the evaluator when some but not all cases of a checkpoint are finished, then start it again."""
 
     def is_in_the_middle() -> bool:
@@ -161,7 +161,7 @@ def stop_in_the_middle(services: Services, expert: Expert, cases: int, checks: C
     )
     checks.expect("the evaluation was claimed when the stop came", held, 1)
     checks.expect("stop ends the evaluator within its grace period", seconds < EVALUATOR_GRACE_SECONDS)
-    checks.expect("stop is no failure", services.exit_code("evaluator"), 0)
+    checks.expect("stop is not a failure", services.exit_code("evaluator"), 0)
     checks.expect("stop came in the middle of an evaluation, and its finished cases are kept", 0 < len(kept) < cases)
     checks.expect("the claim is released", expert.claims_held(), 0)
     services.compose("start", "evaluator")
@@ -174,13 +174,13 @@ def stop_in_the_middle(services: Services, expert: Expert, cases: int, checks: C
 
 
 def train_and_evaluate(services: Services, expert: Expert, cases: int, checks: Checks) -> None:
-    say(f"trainer and evaluator as uid {UID}, the weights read-only for the evaluator")
+    print_title(f"trainer and evaluator as uid {UID}, the weights read-only for the evaluator")
     expert.create(cases, owner=UID)
     services.compose("up", "--detach", "--no-build")
-    look_at_confinement(services, checks)
-    say("stop in the middle of an evaluation")
-    stop_in_the_middle(services, expert, cases, checks)
-    say("every checkpoint has its report")
+    check_confinement(services, checks)
+    print_title("stop in the middle of an evaluation")
+    check_stop_in_the_middle(services, expert, cases, checks)
+    print_title("every checkpoint has its report")
     podman("wait", services.container("trainer"))
     checks.expect("training succeeds", services.exit_code("trainer"), 0)
     names = ["base", *(f"checkpoint-{step}" for step in STEPS)]
@@ -222,7 +222,7 @@ def train_and_evaluate(services: Services, expert: Expert, cases: int, checks: C
 
 
 def rerun(services: Services, expert: Expert, checks: Checks) -> None:
-    say("profile rerun")
+    print_title("profile rerun")
     available = sorted({*expert.checkpoints_on_disk(), *expert.held()})
     print(f"   on disk: {expert.checkpoints_on_disk()}, held in the outbox: {expert.held()}")
     before = {name: expert.report(name)["timestamp"] for name in available}
@@ -237,7 +237,7 @@ def rerun(services: Services, expert: Expert, checks: Checks) -> None:
 
 
 def trainer_as_root(services: Services, expert: Expert, cases: int, checks: Checks) -> None:
-    say(f"trainer as root, stopped in the middle of training; evaluator as uid {UID}")
+    print_title(f"trainer as root, stopped in the middle of training; evaluator as uid {UID}")
     expert.create(cases, owner=0)
     services.environment |= {
         "SIDESTEP_TRAINER_UID": "0",
@@ -296,7 +296,7 @@ def main() -> None:
         trainer_as_root(services, expert, cases, checks)
     finally:
         services.down()
-    say(f"{checks.passed} checks passed, {len(checks.failed)} failed")
+    print_title(f"{checks.passed} checks passed, {len(checks.failed)} failed")
     for what in checks.failed:
         print(f"FAIL  {what}")
     sys.exit(1 if checks.failed else 0)

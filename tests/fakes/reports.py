@@ -27,7 +27,7 @@ def make_report(
     **more: Any,
 ) -> Report:
     """A report over cases given as status, or status and score."""
-    cases = tuple(_case(name, each) for name, each in statuses.items())
+    cases = tuple(_case(name, status) for name, status in statuses.items())
     suite, decoding = more.pop("suite_hash", "s"), more.pop("decoding_hash", "d")
     identity = Identity(CheckpointKey("tiny", step, f"m{step}{version}{salt}"), suite, decoding)
     return Report(

@@ -1,4 +1,4 @@
-"""What only a GPU can show: exact swaps, parking, the cap, real memory shortage, and how repeatable answers are.
+"""What only a GPU can show: exact swaps, parking, the limit, real memory shortage, and how repeatable answers are.
 
 Skipped where there is none; ``make gpu-check`` refuses to call that a success.
 """
@@ -66,7 +66,7 @@ def test_parking_frees_the_device_and_every_bit_returns(engine: TransformersEngi
     assert all(torch.equal(before[name], tensor.cpu()) for name, tensor in engine.model.state_dict().items())
 
 
-def test_beyond_the_cap_it_is_we_who_run_out_of_memory(engine: TransformersEngine) -> None:
+def test_beyond_the_limit_it_is_we_who_run_out_of_memory(engine: TransformersEngine) -> None:
     share = device_memory.limit_memory(torch.device("cuda", 0), 0.05)
     total = torch.cuda.mem_get_info()[1]
     with pytest.raises(torch.OutOfMemoryError):

@@ -26,7 +26,7 @@ def _curve(expert: FakeExpert) -> list[tuple[int, float]]:
     (run,) = (expert.reports.root / "tensorboard").iterdir()
     events = EventAccumulator(str(run))
     events.Reload()
-    return [(each.step, each.value) for each in events.Scalars("sidestep/success_rate")]
+    return [(point.step, point.value) for point in events.Scalars("sidestep/success_rate")]
 
 
 def test_watch_sends_everything_once(expert: FakeExpert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,10 +147,10 @@ def test_both_can_be_in_one_session(sessions: str) -> None:
     say = "import os; os.write(1, b'session %d group %d\\n' % (os.getsid(0), os.getpgrp()))"  # a line at once
     process = _start(say, say + "; import sys; sys.stdin.read()", "yes", sessions)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-    words = [line.split() for line in output.splitlines() if line.startswith("session")]
-    in_sessions, groups = {each[1] for each in words}, {each[3] for each in words}
+    lines = [line.split() for line in output.splitlines() if line.startswith("session")]
+    session_ids, groups = {line[1] for line in lines}, {line[3] for line in lines}
     assert len(groups) == 2, output
-    assert len(in_sessions) == (1 if sessions == "one" and sys.version_info >= (3, 11) else 2), output
+    assert len(session_ids) == (1 if sessions == "one" and sys.version_info >= (3, 11) else 2), output
 
 
 def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good() -> None:

@@ -91,7 +91,7 @@ def expert(tmp_path: Path, tiny_model: Path) -> Path:
 
 def _without_active_venv(path: str) -> str:
     """An embedded Python takes its standard library from the first python3 in PATH; a venv's is another build."""
-    return os.pathsep.join(each for each in path.split(os.pathsep) if Path(each) != Path(sys.prefix) / "bin")
+    return os.pathsep.join(folder for folder in path.split(os.pathsep) if Path(folder) != Path(sys.prefix) / "bin")
 
 
 def _call(program: Path, way: str, folder: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_a_training_leaves_its_folders_and_publishes(program: Path, expert: Path
     model = ModelFolder(expert / "weights" / "tiny-10")
     assert (model.root / "final" / "adapter_model.safetensors").is_file()
     markers = [entry.marker for entry in held_entries(model)]
-    assert [(each.step, each.expert_name, each.expert_version) for each in markers] == [
+    assert [(marker.step, marker.expert_name, marker.expert_version) for marker in markers] == [
         (2, "shop", "2.0"), (4, "shop", "2.0")
     ]  # fmt: skip
     assert "recomputing" in answer["log"]  # "selective" arrived, as a value or as JSON text

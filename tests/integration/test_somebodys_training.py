@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.somebodys_training import SomebodysTraining
 from tests.fakes.tiny_model import build_tiny_model
 
-# --multi_gpu is what makes accelerate start one process for each rank itself; the script then asks for CPU and gloo.
+# --multi_gpu is what makes accelerate start one process per rank itself; the script then asks for CPU and gloo.
 ACCELERATE = (
     str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes", "2", "--num_machines", "1",
     "--multi_gpu", "--mixed_precision", "no", "--dynamo_backend", "no",

@@ -52,4 +52,4 @@ def test_unsloth_is_imported_first_and_what_is_called_of_ours_exists() -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("sidestep", "trl"):
             module = importlib.import_module(node.module)
-            assert [each.name for each in node.names if not hasattr(module, each.name)] == []
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []

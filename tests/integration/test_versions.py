@@ -73,20 +73,20 @@ def test_a_new_version_of_the_example_expert(tmp_path: Path, base_model: Path) -
     shop.train_and_evaluate(4, 2)
     assert shop.places() == ["base", "checkpoint-2", "checkpoint-4"]
     first = {step: shop.report(f"checkpoint-{step}") for step in (2, 4)}
-    assert {each["expert_version"] for each in first.values()} == {"0.1.0"}
+    assert {report["expert_version"] for report in first.values()} == {"0.1.0"}
 
     shop.version("0.2.0")
     shop.train_and_evaluate(8, 8)
     old = "archive/0.1.0/smollm2-135m-instruct"
     assert shop.places() == [f"{old}/checkpoint-2", f"{old}/checkpoint-4", "base", "checkpoint-8"]
     assert {step: shop.report(f"{old}/checkpoint-{step}")["test_cases"] for step in (2, 4)} == {
-        step: each["test_cases"] for step, each in first.items()
+        step: report["test_cases"] for step, report in first.items()
     }  # moved, not made anew
 
     new = shop.report("checkpoint-8")
     assert new["expert_version"] == "0.2.0"
     comparisons = new["comparisons"]
-    best = max(first.values(), key=lambda each: (each["test_results"]["success_rate"], each["step"]))
+    best = max(first.values(), key=lambda report: (report["test_results"]["success_rate"], report["step"]))
     assert (comparisons["previous_version"]["against"], comparisons["previous_version"]["against_version"]) == (
         "checkpoint-4", "0.1.0",
     )  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_new_version_of_the_example_expert(tmp_path: Path, base_model: Path) -
     assert set(entry["new_failures"]) == {case for case, flip in flips.items() if flip == ("passed", "failed")}
 
     history = json.loads((shop.reports / "comparison.json").read_text())
-    assert [each["expert_version"] for each in history["versions"]] == ["0.1.0", "0.2.0"]
+    assert [version["expert_version"] for version in history["versions"]] == ["0.1.0", "0.2.0"]
     assert history["versions"][0]["best"]["checkpoint"] == best["checkpoint"]
     shop.run("evaluator", "compare", str(shop.root), "0.1.0", "0.2.0")
     shop.run("evaluator", "gate", str(shop.root))

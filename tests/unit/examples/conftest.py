@@ -1,4 +1,4 @@
-"""Where the example's files are, and a way to load its scripts, which are no package."""
+"""Where the example's files are, and a way to load its scripts, which are not a package."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_earlier_run_is_removed_with_notice(
 
 def test_a_folder_of_somebody_elses_is_refused(demo: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("precious")
-    with pytest.raises(SystemExit, match="no earlier run of the demo"):
+    with pytest.raises(SystemExit, match="not an earlier run of the demo"):
         demo.prepare(tmp_path)
     assert (tmp_path / "manifest.json").read_text() == "precious"
 

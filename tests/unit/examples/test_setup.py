@@ -23,7 +23,7 @@ from sidestep.shared.commands.extras import MODULES
 
 @pytest.fixture
 def pins(project: Path) -> dict[str, str]:
-    """Version of each constraint that holds for this Python."""
+    """Versions of the constraints that hold for this Python."""
     lines = [line for line in (project / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     found = [Requirement(line) for line in lines]
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in found)

@@ -1,6 +1,6 @@
 """The example expert: its script makes it, its test is fair, and its grading tells right from wrong.
 
-These tests read the committed files and judge them with SQLite and sqlglot, not with the script's own functions.
+These tests read the committed files and check them with SQLite and sqlglot, not with the script's own functions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cases(shop: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def training(shop: Path) -> list[tuple[str, str, str]]:
-    """System prompt, question and answer of each training row."""
+    """System prompts, questions and answers of the training rows."""
     lines = (shop / "datasets" / "train.jsonl").read_text().splitlines()
     return [turns(json.loads(line)["text"]) for line in lines]
 
@@ -70,7 +70,7 @@ def skeleton(query: str) -> str:
 
 
 def values(query: str) -> set[tuple[str, str]]:
-    """(column, value) for each condition; a condition on COUNT(*) has the column ``*``."""
+    """(column, value) of all conditions; a condition on COUNT(*) has the column ``*``."""
     found = set()
     for comparison in sqlglot.parse_one(query, dialect="sqlite").find_all(sql.EQ, sql.GT, sql.LT):
         if isinstance(comparison.expression, sql.Literal):
@@ -83,7 +83,7 @@ def answer(database: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
 
 
 def near_misses(query: str) -> Iterator[str]:
-    """Each condition dropped; each comparison turned round or moved by one; the other end of a sorted list."""
+    """Every condition dropped; every comparison turned round or moved by one; the other end of a sorted list."""
     tree = sqlglot.parse_one(query, dialect="sqlite")
     for number, node in enumerate(tree.find_all(sql.And, sql.GT, sql.LT, sql.Ordered, sql.Where, sql.Having)):
         for change in changes(node):

@@ -21,19 +21,10 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
 from sidestep.evaluator.presenting.dashboard.build import write_dashboard
-from sidestep.evaluator.results.report import (
-    CaseEntry,
-    CheckEntry,
-    ComparisonEntry,
-    IdentityEntry,
-    Report,
-    TimingEntry,
-    TrainingEntry,
-    count_by_category,
-    count_results,
-)
+from sidestep.evaluator.results.counting import count_by_category, count_results
+from sidestep.evaluator.results.report import ComparisonEntry, Report, TimingEntry, TrainingEntry
 from sidestep.evaluator.results.store import StoredReport
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ReportsFolder
@@ -66,16 +57,16 @@ def made_up_reports(cases: int, checkpoints: int) -> Iterator[Report]:
         before = {case.id: case.status for case in entries}
 
 
-def _case(index: int, passed: bool, answer: str) -> CaseEntry:
-    return CaseEntry(
+def _case(index: int, passed: bool, answer: str) -> CaseResult:
+    return CaseResult(
         id=f"case-{index:04}", name=f"a case about {WORDS[index]}", category=f"category {index % 12}",
         status=CaseStatus.PASSED if passed else CaseStatus.FAILED, score=10.0 if passed else float(index % 8),
-        output=answer, checks=(CheckEntry(scorer="exact_match", passed=passed, score=10.0 if passed else 0.0),),
+        output=answer, checks=(CheckResult(scorer="exact_match", passed=passed, score=10.0 if passed else 0.0),),
         definition_hash=f"{index:064x}", output_tokens=ANSWER_WORDS, finish_reason="stop",
     )  # fmt: skip
 
 
-def _report(number: int, cases: tuple[CaseEntry, ...], before: dict[str, CaseStatus]) -> Report:
+def _report(number: int, cases: tuple[CaseResult, ...], before: dict[str, CaseStatus]) -> Report:
     step = 10 * (number + 1)
     identity = Identity(CheckpointKey("model", step, f"m{step}"), "s" * 64, "d")
     broken, fixed = (
@@ -86,7 +77,7 @@ def _report(number: int, cases: tuple[CaseEntry, ...], before: dict[str, CaseSta
     return Report(
         checkpoint=identity.label, step=step, expert_name="expert-large", expert_version="1.0.0", test_cases=cases,
         test_results=count_results(cases), categories=count_by_category(cases), comparisons={"previous": entry},
-        identity=IdentityEntry.of(identity),
+        identity=identity,
         training=TrainingEntry(loss=3 / (number + 2)),
         timing=TimingEntry(finished_at=f"2026-01-01T{number // 60:02}:{number % 60:02}:00+00:00"),
     )  # fmt: skip

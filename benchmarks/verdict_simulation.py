@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sidestep.evaluator import statistics
-from sidestep.evaluator.comparing.verdict import Noise, Pair, judge_flips
-from sidestep.evaluator.results.evidence import Family, Word
+from sidestep.evaluator.cases.result import NoiseFloor
+from sidestep.evaluator.comparing.verdict import Pair, assess_flips
+from sidestep.evaluator.results.evidence import Family, VerdictWord
 
 Row = list[bool]  # one checkpoint: which cases passed
 
@@ -61,7 +62,7 @@ def false_alarm(scenario: Scenario, seed: int) -> bool:
     distinct = scenario.cases // scenario.copies
     easiness = [1.0 if scenario.noise else draw.betavariate(0.6, 0.6) for _ in range(distinct)]
     weights = [10 ** draw.uniform(-1, 1) if scenario.weighted else 1.0 for _ in range(distinct)]
-    noise = Noise(scenario.noise, 1_000) if scenario.noise else Noise()
+    noise = NoiseFloor(scenario.noise, 1_000) if scenario.noise else NoiseFloor()
     rows: list[Row] = [[draw.random() < chance for chance in easiness]]
     for number in range(1, scenario.checkpoints):
         rows.append(_next_row(scenario, draw, easiness, rows[-1]))
@@ -71,7 +72,7 @@ def false_alarm(scenario: Scenario, seed: int) -> bool:
             for n in range(distinct)
             for _ in range(scenario.copies)
         ]
-        if judge_flips(pairs, family, noise).word is not Word.UNDECIDED:
+        if assess_flips(pairs, family, noise).word is not VerdictWord.UNDECIDED:
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""The statistics behind verdicts, from SciPy and statsmodels. Pure functions of numbers; nothing here knows a report.
+"""The statistics behind verdicts, from SciPy and statsmodels. Pure functions of numbers.
 
 Both libraries take a second and 100 MB to load, so they are imported where they are used: an evaluator that only
 waits for checkpoints never loads them.
@@ -24,24 +24,25 @@ _EXACT_FLIPS_AT_MOST = 2_000
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """A confidence interval."""
+class Interval:
+    """Where the true value lies, with the given confidence. Rates are 0..1."""
 
     low: float
     high: float
+    confidence: float = CONFIDENCE
 
 
-def wilson(passed: float, decided: float) -> Bounds:
+def wilson(passed: float, decided: float) -> Interval:
     """Wilson's interval of a success rate; everything when nothing was decided.
 
     Fractions of cases are allowed: with weights, ``decided`` is the effective number of cases.
     """
     if decided <= 0:
-        return Bounds(0.0, 1.0)
+        return Interval(0.0, 1.0)
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(passed, decided, alpha=1 - CONFIDENCE, method="wilson")
-    return Bounds(max(0.0, float(low)), min(1.0, float(high)))
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 
 def effective_cases(weights: Sequence[float]) -> float:
@@ -66,7 +67,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     Exact up to 13 differences that are not zero; with differences of equal size it is the exact McNemar test. With more
     than 200 it is Student's paired test, which by then says the same and takes no time.
     """
-    moved = [each for each in differences if each]
+    moved = [difference for difference in differences if difference]
     if len(moved) < 2:
         return 1.0
     import numpy
@@ -86,7 +87,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     return min(1.0, float(done.pvalue))
 
 
-def bootstrap_mean(differences: Sequence[float], weights: Sequence[float]) -> Bounds | None:
+def bootstrap_mean(differences: Sequence[float], weights: Sequence[float]) -> Interval | None:
     """Paired bootstrap interval of a (weighted) mean change: cases are drawn, each with both of its values.
 
     Bias-corrected and accelerated up to 2,000 cases, percentile above. None when a single case says nothing.
@@ -94,7 +95,7 @@ def bootstrap_mean(differences: Sequence[float], weights: Sequence[float]) -> Bo
     if len(differences) < 2:
         return None
     if len(set(differences)) == 1:
-        return Bounds(differences[0], differences[0])
+        return Interval(differences[0], differences[0])
     import numpy
     from scipy.stats import bootstrap
 
@@ -111,10 +112,10 @@ def bootstrap_mean(differences: Sequence[float], weights: Sequence[float]) -> Bo
     ).confidence_interval
     if math.isnan(done.low) or math.isnan(done.high):
         return None
-    return Bounds(float(done.low), float(done.high))
+    return Interval(float(done.low), float(done.high))
 
 
-def paired_difference(broken: float, fixed: float, cases: float) -> Bounds:
+def paired_difference(broken: float, fixed: float, cases: float) -> Interval:
     """Interval of the difference between two success rates over the same cases: Bonett and Price's adjusted Wald.
 
     No library has one for paired rates. Bonett & Price, J. Educ. Behav. Stat. 37 (2012) 479-488; it is among those that
@@ -125,7 +126,7 @@ def paired_difference(broken: float, fixed: float, cases: float) -> Bounds:
 
     down, up = (broken + 1) / (cases + 2), (fixed + 1) / (cases + 2)
     spread = float(norm.isf((1 - CONFIDENCE) / 2)) * math.sqrt((down + up - (up - down) ** 2) / (cases + 2))
-    return Bounds(max(-1.0, up - down - spread), min(1.0, up - down + spread))
+    return Interval(max(-1.0, up - down - spread), min(1.0, up - down + spread))
 
 
 def share_of_error_rate(number: int) -> float:
@@ -145,7 +146,7 @@ def hochberg(p_values: Sequence[float]) -> list[float]:
         return list(p_values)
     from statsmodels.stats.multitest import multipletests
 
-    return [float(each) for each in multipletests(p_values, method="simes-hochberg")[1]]
+    return [float(p_value) for p_value in multipletests(p_values, method="simes-hochberg")[1]]
 
 
 def noise_p(flips: int, cases: int, flip_rate: float) -> float:

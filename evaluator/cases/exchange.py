@@ -1,9 +1,9 @@
-"""What is asked of an engine and what it answers, and how answers are produced."""
+"""What is asked of an engine, what it answers, how answers are produced, and what the engine is."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import orjson
 
@@ -62,3 +62,20 @@ class Answer:
     reference_logprob: float | None = None
     others: tuple[str, ...] = ()
     sample: int = 0  # which of several answers this is, until they are gathered
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineInfo:
+    """Where answers come from: those of another dtype or device are not the same experiment.
+
+    ``base_fingerprint`` names the base model's weights and is identical for identical files. ``exact``: answers were
+    found to be bit-identical whatever else is in the batch; null in reports of times when this was not said.
+    """
+
+    device: str = ""
+    dtype: str = ""
+    base_model: str = ""
+    base_fingerprint: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    exact: bool | None = None

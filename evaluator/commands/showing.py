@@ -12,7 +12,6 @@ from dataclasses import asdict
 from rich.console import Console
 
 from sidestep.evaluator.comparing.comparison import compare
-from sidestep.evaluator.presenting.series import history_lines, history_table, rate_line
 from sidestep.evaluator.presenting.tables import (
     StatusRow,
     comparison_document,
@@ -20,6 +19,7 @@ from sidestep.evaluator.presenting.tables import (
     status_table,
     summary_table,
 )
+from sidestep.evaluator.presenting.terminal_history import history_lines, history_table, rate_line
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.evaluator.results.store import StoredReport, list_outcomes, read_reports
 from sidestep.evaluator.settings import EvaluatorSettings

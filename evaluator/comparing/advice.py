@@ -7,15 +7,17 @@ A trainer may read it and never waits for it: it says what was known when it was
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field
 
 from sidestep.evaluator import statistics
 from sidestep.evaluator.comparing.comparison import best_of, compare
 from sidestep.evaluator.results.document import Document
-from sidestep.evaluator.results.evidence import Family, Interval, Word
+from sidestep.evaluator.results.evidence import Family, VerdictWord
 from sidestep.evaluator.results.report import Report
-from sidestep.evaluator.statistics import ERROR_RATE
+from sidestep.evaluator.statistics import ERROR_RATE, Interval
 
 ADVICE_VERSION = 1
 PATIENCE = 5  # checkpoints without a better one after which going on is not worth it
@@ -24,6 +26,7 @@ TREND_OVER = 8  # newest checkpoints that the trend looks at
 _TREND_AT_LEAST = 5  # below that, Kendall's test cannot say anything
 
 
+@dataclass(frozen=True, kw_only=True)
 class BestCheckpoint(Document):
     """The checkpoint with the highest success rate (by weight where weights differ); the later one among equals."""
 
@@ -31,10 +34,11 @@ class BestCheckpoint(Document):
     step: int
     success_rate: float
     interval: Interval | None
-    files_hash: str = Field(validation_alias="manifest_hash", serialization_alias="manifest_hash")
+    files_hash: Annotated[str, Field(alias="manifest_hash")]
     run_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class Trend(Document):
     """Whether the success rate rises or falls over the newest checkpoints (Kendall's test)."""
 
@@ -45,6 +49,7 @@ class Trend(Document):
     p_value: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class Stop(Document):
     """Whether ending the training is suggested, and why or why not."""
 
@@ -52,6 +57,7 @@ class Stop(Document):
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelAdvice(Document):
     """Advice about one model's training."""
 
@@ -68,6 +74,7 @@ class ModelAdvice(Document):
     stop: Stop
 
 
+@dataclass(frozen=True, kw_only=True)
 class Advice(Document):
     """``advice.json``: by the name of the model's folder, because one expert may have several."""
 
@@ -80,45 +87,47 @@ def advice_from(current: Sequence[Report]) -> Advice:
     models: dict[str, list[Report]] = {}
     for report in current:
         if report.evaluated and report.step is not None and report.test_results.passed + report.test_results.failed:
-            models.setdefault(report.identity.model_folder, []).append(report)
-    return Advice(models={name: _advice(sorted(group, key=_step)) for name, group in sorted(models.items())})
+            models.setdefault(report.identity.key.model_folder, []).append(report)
+    return Advice(models={name: _model_advice(sorted(group, key=_step)) for name, group in sorted(models.items())})
 
 
-def _advice(line: Sequence[Report]) -> ModelAdvice:
-    newest = line[-1]
-    line = [each for each in line if each.expert_version == newest.expert_version]
-    best = best_of(line, newest) or newest
-    trend = _trend([each.test_results.rate for each in line][-TREND_OVER:])
+def _model_advice(reports: Sequence[Report]) -> ModelAdvice:
+    """About one model's checkpoints, which are given by step; those of the newest one's version count."""
+    newest = reports[-1]
+    reports = [report for report in reports if report.expert_version == newest.expert_version]
+    best = best_of(reports, newest) or newest
+    trend = _trend([report.test_results.rate for report in reports][-TREND_OVER:])
+    others = len(reports) - 1
     return ModelAdvice(
         expert_version=newest.expert_version,
         newest_checkpoint=newest.checkpoint,
         newest_step=_step(newest),
         newest_run_id=newest.training.run_id,
-        evaluated_checkpoints=len(line),
-        best=_best(best),
-        as_good_as_best=tuple(each.checkpoint for each in line if not _is_worse(best, each, len(line) - 1)),
+        evaluated_checkpoints=len(reports),
+        best=_best_checkpoint(best),
+        as_good_as_best=tuple(report.checkpoint for report in reports if not _is_worse(report, best, others)),
         trend=trend,
-        stop=_stop(line, best, trend),
+        stop=_stop_advice(reports, best, trend),
     )
 
 
-def _best(best: Report) -> BestCheckpoint:
+def _best_checkpoint(best: Report) -> BestCheckpoint:
     return BestCheckpoint(
         checkpoint=best.checkpoint,
         step=_step(best),
         success_rate=best.test_results.rate,
         interval=best.test_results.weighted.interval if best.test_results.weighted else best.test_results.interval,
-        files_hash=best.identity.files_hash,
+        files_hash=best.identity.key.files_hash,
         run_id=best.training.run_id,
     )
 
 
-def _is_worse(best: Report, other: Report, candidates: int) -> bool:
-    """Whether the best one is shown to be better; that it was chosen among all of them is accounted for."""
-    if other is best:
+def _is_worse(report: Report, best: Report, candidates: int) -> bool:
+    """Whether it is shown to be worse than the best one; that this was chosen among ``candidates`` is accounted for."""
+    if report is best:
         return False
-    verdict = compare(other, best, Family(number=0, candidates=max(1, candidates)), measures=False).verdict
-    return verdict is not None and verdict.word is Word.BETTER
+    verdict = compare(report, best, Family(number=0, candidates=max(1, candidates)), measures=False).verdict
+    return verdict is not None and verdict.word is VerdictWord.BETTER
 
 
 def _trend(rates: Sequence[float]) -> Trend:
@@ -128,14 +137,14 @@ def _trend(rates: Sequence[float]) -> Trend:
     return Trend(word=word, over_checkpoints=len(rates), tau=tau, p_value=p_value)
 
 
-def _stop(line: Sequence[Report], best: Report, trend: Trend) -> Stop:
+def _stop_advice(reports: Sequence[Report], best: Report, trend: Trend) -> Stop:
     """Two reasons to stop: the newest are shown to be worse than the best, or nothing has been better for long."""
-    after = [each for each in line if _step(each) > _step(best)]
+    after = [report for report in reports if _step(report) > _step(best)]
     newest = after[-WORSE_IN_A_ROW:]
-    verdicts = [each.comparisons["best"].verdict for each in newest if "best" in each.comparisons]
-    worse = [each for each in verdicts if each and each.word is Word.WORSE]
+    verdicts = [report.comparisons["best"].verdict for report in newest if "best" in report.comparisons]
+    worse = [verdict for verdict in verdicts if verdict and verdict.word is VerdictWord.WORSE]
     if len(worse) == WORSE_IN_A_ROW:
-        named = ", ".join(each.checkpoint for each in newest)
+        named = ", ".join(report.checkpoint for report in newest)
         return Stop(suggested=True, reason=f"{named} are worse than the best, {best.checkpoint}")
     if len(after) >= PATIENCE and trend.word != "rising":
         return Stop(

@@ -1,4 +1,4 @@
-"""How far a language model as judge agrees with the scorers that are rules, over the cases that have both.
+"""How far a language model that grades answers (the judge) agrees with the scorers that are rules, on cases with both.
 
 A judge is an instrument that nobody has calibrated for this suite; this is the little that a report can say about it.
 """
@@ -9,22 +9,22 @@ import math
 from collections.abc import Sequence
 
 from sidestep.evaluator.cases.case import LLM_JUDGE, Suite
-from sidestep.evaluator.results.evidence import JudgeEntry
-from sidestep.evaluator.results.report import CaseEntry, CheckEntry
+from sidestep.evaluator.cases.result import CaseResult, CheckResult
+from sidestep.evaluator.results.evidence import LlmJudgeEntry
 
 
-def judge_entry(cases: Sequence[CaseEntry], suite: Suite | None) -> JudgeEntry | None:
+def llm_judge_entry(cases: Sequence[CaseResult], suite: Suite | None) -> LlmJudgeEntry | None:
     """What the report says about the judge; None where no case has one. Pure."""
-    verdicts = [(_said(case, by_judge=True), _said(case, by_judge=False)) for case in cases if _has_judge(case)]
-    if not verdicts:
+    results = [(_passed(case, by_judge=True), _passed(case, by_judge=False)) for case in cases if _has_judge(case)]
+    if not results:
         return None
-    both = [(judge, rules) for judge, rules in verdicts if judge is not None and rules is not None]
-    judged = sum(judge is not None for judge, _ in verdicts)
+    both = [(judge, rules) for judge, rules in results if judge is not None and rules is not None]
+    judged = sum(judge is not None for judge, _ in results)
     agreed = sum(judge is rules for judge, rules in both)
-    return JudgeEntry(
-        judge=_name(suite),
+    return LlmJudgeEntry(
+        judge=_judge_name(suite),
         judged=judged,
-        undecided=len(verdicts) - judged,
+        undecided=len(results) - judged,
         compared=len(both),
         agreed=agreed,
         agreement=agreed / len(both) if both else None,
@@ -43,18 +43,18 @@ def cohens_kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _has_judge(case: CaseEntry) -> bool:
+def _has_judge(case: CaseResult) -> bool:
     return any(check.scorer == LLM_JUDGE for check in case.checks)
 
 
-def _said(case: CaseEntry, *, by_judge: bool) -> bool | None:
+def _passed(case: CaseResult, *, by_judge: bool) -> bool | None:
     """Whether all checks of one side passed; None where it has none, or one of them is undecided."""
-    checks: list[CheckEntry] = [check for check in case.checks if (check.scorer == LLM_JUDGE) is by_judge]
+    checks: list[CheckResult] = [check for check in case.checks if (check.scorer == LLM_JUDGE) is by_judge]
     if not checks or any(check.score is None for check in checks):
         return None
     return all(check.passed for check in checks)
 
 
-def _name(suite: Suite | None) -> str:
+def _judge_name(suite: Suite | None) -> str:
     found = (check.parameters.get("judged_by") for case in suite.cases for check in case.checks) if suite else iter(())
-    return next((str(each) for each in found if each), "")
+    return next((str(name) for name in found if name), "")

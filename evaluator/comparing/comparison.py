@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.comparing.verdict import Noise, Pair, basis_of, judge, judge_flips
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, NoiseFloor
+from sidestep.evaluator.comparing.verdict import Pair, assess_difference, assess_flips, basis_of, flip_rate_bound
 from sidestep.evaluator.results.evidence import Family
-from sidestep.evaluator.results.report import CaseEntry, ComparisonEntry, LegacyComparison, Report
+from sidestep.evaluator.results.report import ComparisonEntry, LegacyComparison, Report
 
 SCORE_MOVE = 1.0
 SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway
@@ -32,7 +33,7 @@ def compare(
     """What changed from ``before`` to ``after``, over the cases that both decided in the same way, and the verdict.
 
     The verdict is taken from ``known`` where that one follows from the same cases. Without ``measures`` only passed and
-    failed are judged, which costs next to nothing.
+    failed are assessed, which costs next to nothing.
     """
     cases = comparable_pairs(before, after)
     broken = [new.id for old, new in cases if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
@@ -54,19 +55,18 @@ def compare(
         unexpected_passes=tuple(case for case, status in surprises if status is CaseStatus.UNEXPECTED_PASS),
         expected_failures=tuple(case for case, status in surprises if status is CaseStatus.EXPECTED_FAILURE),
     )
-    pairs, noise = [_pair(*each) for each in cases], _noise(before, after)
+    pairs, noise = [_pair(old, new) for old, new in cases], _noise(before, after)
     if not measures:
-        return entry.model_copy(update={"verdict": judge_flips(pairs, family, noise)})
-    return entry.model_copy(update=_judged(pairs, family, noise, known))
-
-
-def _judged(pairs: list[Pair], family: Family, noise: Noise, known: ComparisonEntry | None) -> dict[str, object]:
+        return replace(entry, verdict=assess_flips(pairs, family, noise))
     if known and known.verdict and known.verdict.basis == basis_of(pairs, family, noise):
-        return {name: getattr(known, name) for name in ("verdict", "score", "likelihood", "categories")}
-    return dict(vars(judge(pairs, family, noise)))
+        same = known
+        return replace(
+            entry, verdict=same.verdict, score=same.score, likelihood=same.likelihood, categories=same.categories
+        )
+    return replace(entry, **vars(assess_difference(pairs, family, noise)))
 
 
-def _pair(old: CaseEntry, new: CaseEntry) -> Pair:
+def _pair(old: CaseResult, new: CaseResult) -> Pair:
     return Pair(
         case=new.id,
         category=new.category,
@@ -84,12 +84,10 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _noise(before: Report, after: Report) -> Noise:
+def _noise(before: Report, after: Report) -> NoiseFloor:
     """The noisier of the two measurements; unknown where neither was measured."""
-    measured = [
-        Noise(each.noise.flip_rate, each.noise.cases) for each in (before, after) if each.noise.flip_rate is not None
-    ]
-    return max(measured, key=lambda each: each.bound, default=Noise())
+    measured = [noise for noise in (before.noise, after.noise) if noise.flip_rate is not None]
+    return max(measured, key=flip_rate_bound, default=NoiseFloor())
 
 
 def _apart(before: Report, after: Report) -> list[tuple[str, CaseStatus]]:
@@ -102,7 +100,7 @@ def _apart(before: Report, after: Report) -> list[tuple[str, CaseStatus]]:
     ]
 
 
-def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseEntry, CaseEntry]]:
+def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseResult, CaseResult]]:
     """Cases decided in both reports under the same definition, in the order of ``after``."""
     old = {case.id: case for case in before.test_cases}
     return [
@@ -115,7 +113,7 @@ def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseEntry, Cas
     ]
 
 
-def _is_same_case(old: CaseEntry, new: CaseEntry) -> bool:
+def _is_same_case(old: CaseResult, new: CaseResult) -> bool:
     """Whether both ask and expect the same. The host's old reports do not say what; there the id has to do."""
     return old.definition_hash == new.definition_hash or not (old.definition_hash and new.definition_hash)
 
@@ -139,20 +137,20 @@ def notes_on(before: Report, after: Report, compared: int) -> tuple[str, ...]:
 
 def earlier(report: Report, others: Iterable[Report]) -> list[Report]:
     """The evaluated checkpoints of the same version and model with lower steps."""
-    return [each for each in others if _is_same_line(each, report) and _step(each) < _step(report)]
+    return [other for other in others if _is_same_line(other, report) and _step(other) < _step(report)]
 
 
 def best_of(candidates: Iterable[Report], like: Report | None = None) -> Report | None:
     """The highest rate, the later one among equals; only among those under ``like``'s test cases, if there are any."""
     found = list(candidates)
-    same = [each for each in found if like and _conditions(each) == _conditions(like)]
-    return max(same or found, key=lambda each: (each.test_results.rate, _step(each)), default=None)
+    same = [report for report in found if like and _conditions(report) == _conditions(like)]
+    return max(same or found, key=lambda report: (report.test_results.rate, _step(report)), default=None)
 
 
 def base_of(report: Report, others: Iterable[Report]) -> Report | None:
     """The base model's report under the same test cases and decoding, else any of it."""
-    bases = [each for each in others if each.step is None and each.evaluated]
-    same = [each for each in bases if _conditions(each) == _conditions(report)]
+    bases = [other for other in others if other.step is None and other.evaluated]
+    same = [base for base in bases if _conditions(base) == _conditions(report)]
     return next(iter(same or bases), None)
 
 
@@ -161,20 +159,20 @@ def previous_version(report: Report, others: Sequence[Report]) -> list[Report]:
 
     Of a checkpoint that was evaluated several times, the newest report counts.
     """
-    foreign = [
-        each
-        for each in others
-        if each.step is not None and each.evaluated and each.expert_version != report.expert_version
-    ]
-    own = [each for each in others if each.expert_version == report.expert_version and each.step is not None]
-    began = min((each.timing.finished_at for each in (*own, report)), default="")
-    before = [each for each in foreign if each.timing.finished_at < began] or foreign
+    checkpoints = [other for other in others if other.step is not None]
+    own = [other for other in checkpoints if other.expert_version == report.expert_version]
+    foreign = [other for other in checkpoints if other.evaluated and other.expert_version != report.expert_version]
+    began = min(other.timing.finished_at for other in (*own, report))
+    before = [other for other in foreign if other.timing.finished_at < began] or foreign
     if not before:
         return []
-    same = [each for each in before if each.identity.model_folder == report.identity.model_folder]
-    before = sorted(same or before, key=lambda each: each.timing.finished_at)
+    folder = report.identity.key.model_folder
+    same = [other for other in before if other.identity.key.model_folder == folder]
+    before = sorted(same or before, key=lambda other: other.timing.finished_at)
     version = before[-1].expert_version
-    newest = {(each.identity.model_folder, each.step): each for each in before if each.expert_version == version}
+    newest = {
+        (other.identity.key.model_folder, other.step): other for other in before if other.expert_version == version
+    }
     return list(newest.values())
 
 
@@ -196,9 +194,7 @@ def with_comparisons(report: Report, others: Sequence[Report]) -> Report:
         for name, (before, family) in chosen.items()
         if before
     }
-    return report.model_copy(
-        update={"comparisons": comparisons, "comparison": _legacy(comparisons.get("previous"))},
-    )
+    return replace(report, comparisons=comparisons, comparison=_legacy(comparisons.get("previous")))
 
 
 def _legacy(previous: ComparisonEntry | None) -> LegacyComparison:
@@ -220,7 +216,7 @@ def _is_same_line(other: Report, report: Report) -> bool:
         other.evaluated
         and other.step is not None
         and other.expert_version == report.expert_version
-        and other.identity.model_folder == report.identity.model_folder
+        and other.identity.key.model_folder == report.identity.key.model_folder
     )
 
 
@@ -232,6 +228,6 @@ def _step(report: Report) -> int:
     return -1 if report.step is None else report.step
 
 
-def _rate(cases: Iterable[CaseEntry]) -> float:
+def _rate(cases: Iterable[CaseResult]) -> float:
     passed = [case.status is CaseStatus.PASSED for case in cases]
     return sum(passed) / len(passed) if passed else 0.0

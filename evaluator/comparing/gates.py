@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sidestep.evaluator.results.evidence import Word
-from sidestep.evaluator.results.report import ComparisonEntry, Report, TestResults
+from sidestep.evaluator.results.counting import TestResults
+from sidestep.evaluator.results.evidence import VerdictWord
+from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.shared.errors import ConfigError
 
 ALL_CASES = "all"
@@ -87,7 +88,7 @@ def parse_category_rates(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             value = -1.0
         if not name or not 0 <= value <= 1:
-            raise ConfigError(f"{text!r} is no NAME=RATE with a rate from 0 to 1", hint="write it like joins=0.8")
+            raise ConfigError(f"{text!r} is not NAME=RATE with a rate from 0 to 1", hint="write it like joins=0.8")
         rates[name] = value
     return rates
 
@@ -95,7 +96,7 @@ def parse_category_rates(texts: Sequence[str]) -> dict[str, float]:
 def comparison_for(report: Report, gates: Gates, default: Sequence[Against]) -> ComparisonEntry | None:
     """The comparison that the gates look at, or None where the report has none of that kind."""
     wanted = (gates.against,) if gates.against else default
-    return next((report.comparisons[each.value] for each in wanted if each.value in report.comparisons), None)
+    return next((report.comparisons[name] for name in wanted if name in report.comparisons), None)
 
 
 def check_gates(report: Report, gates: Gates, entry: ComparisonEntry | None) -> list[GateResult]:
@@ -122,16 +123,17 @@ def _rate(gate: str, counts: TestResults, least: float) -> GateResult:
 
 
 def _regressions(report: Report, gates: Gates, entry: ComparisonEntry | None) -> list[GateResult]:
+    known = {ALL_CASES, *(case.id for case in report.test_cases)}
     unknown = [
-        GateResult(f"no regression of {case}", False, "there is no such test case")
-        for case in gates.forbidden_regressions
-        if case != ALL_CASES and case not in {each.id for each in report.test_cases}
+        GateResult(f"no regression of {name}", False, "there is no such test case")
+        for name in gates.forbidden_regressions
+        if name not in known
     ]
     if entry is None or entry.verdict is None:
         return [*unknown, GateResult("no regression", True, "there is nothing to compare with")]
     results, named = unknown, f"{entry.against} {entry.against_version}".strip()
     if gates.refuse_worse:
-        passed = entry.verdict.word is not Word.WORSE
+        passed = entry.verdict.word is not VerdictWord.WORSE
         results.append(GateResult(f"not worse than {named}", passed, entry.verdict.sentence))
     if gates.max_drop is not None:
         drop = max(0.0, -entry.verdict.difference)

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from math import comb
 from statistics import mean
 
-from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.results.report import CaseEntry
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 
 _DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
 
 
-def pass_at_k(cases: Sequence[CaseEntry]) -> dict[str, float]:
+def pass_at_k(cases: Sequence[CaseResult]) -> dict[str, float]:
     """Mean pass@k over the decided cases with several samples, for k = 1, 2, 4, … and all; empty without samples."""
     sampled = [case for case in cases if case.samples and case.status in _DECIDED]
     if not sampled:
@@ -30,5 +29,5 @@ def estimate(drawn: int, passed: int, k: int) -> float:
     return 1.0 - comb(drawn - passed, k) / comb(drawn, k)
 
 
-def _passed(case: CaseEntry) -> int:
+def _passed(case: CaseResult) -> int:
     return int(case.status is CaseStatus.PASSED) + sum(bool(sample.passed) for sample in case.samples)

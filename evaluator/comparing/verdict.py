@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sidestep.evaluator import statistics
-from sidestep.evaluator.results.evidence import CategoryChange, Family, Interval, MeasureEntry, VerdictEntry, Word
-from sidestep.evaluator.statistics import ERROR_RATE
+from sidestep.evaluator.cases.result import NoiseFloor
+from sidestep.evaluator.results.evidence import CategoryChange, Family, MeasureEntry, VerdictEntry, VerdictWord
+from sidestep.evaluator.statistics import ERROR_RATE, Interval
 from sidestep.shared.files import to_json_line
 
 STATISTICS_VERSION = 1  # part of a verdict's basis: raised when the same cases would get another verdict
@@ -39,21 +40,8 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Noise:
-    """How often a verdict flips by itself, and over how many cases that was measured (report: ``noise``)."""
-
-    flip_rate: float | None = None
-    cases: int = 0
-
-    @property
-    def bound(self) -> float:
-        """The rate that counts: the upper end of what was measured; 0 where nobody measured it."""
-        return 0.0 if self.flip_rate is None else statistics.flip_rate_bound(self.flip_rate, self.cases)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """All that is said about one comparison."""
+class Assessment:
+    """All that is said about one difference: the members of a ComparisonEntry of the same names."""
 
     verdict: VerdictEntry
     score: MeasureEntry | None
@@ -61,18 +49,23 @@ class Judgement:
     categories: dict[str, CategoryChange]
 
 
-def basis_of(pairs: Sequence[Pair], family: Family, noise: Noise) -> str:
-    """Names everything that a judgement follows from, so that one that is known need not be worked out again."""
-    content = [STATISTICS_VERSION, family.model_dump(), (noise.flip_rate, noise.cases), pairs]
+def flip_rate_bound(noise: NoiseFloor) -> float:
+    """The rate of flips by noise that counts: the upper end of what was measured; 0 where nobody measured it."""
+    return 0.0 if noise.flip_rate is None else statistics.flip_rate_bound(noise.flip_rate, noise.cases)
+
+
+def basis_of(pairs: Sequence[Pair], family: Family, noise: NoiseFloor) -> str:
+    """Names everything that a verdict follows from, so that one that is known need not be worked out again."""
+    content = [STATISTICS_VERSION, family, (noise.flip_rate, noise.cases), pairs]
     return hashlib.sha256(to_json_line(content)).hexdigest()[:32]
 
 
-def judge(pairs: Sequence[Pair], family: Family, noise: Noise) -> Judgement:
+def assess_difference(pairs: Sequence[Pair], family: Family, noise: NoiseFloor) -> Assessment:
     """Verdict on the passed cases, and the same for scores, likelihood and categories, each on its own error rate."""
     share = share_of(family)
-    verdict = judge_flips(pairs, family, noise)
-    return Judgement(
-        verdict=verdict.model_copy(update={"basis": basis_of(pairs, family, noise)}),
+    verdict = assess_flips(pairs, family, noise)
+    return Assessment(
+        verdict=replace(verdict, basis=basis_of(pairs, family, noise)),
         score=_measure([(p.score_before, p.score_after, p.weight) for p in pairs], share),
         likelihood=_measure([(p.logprob_before, p.logprob_after, p.weight) for p in pairs], share),
         categories=_categories(pairs, share, noise),
@@ -84,7 +77,7 @@ def share_of(family: Family) -> float:
     return statistics.share_of_error_rate(family.number) / max(1, family.candidates)
 
 
-def judge_flips(pairs: Sequence[Pair], family: Family, noise: Noise) -> VerdictEntry:
+def assess_flips(pairs: Sequence[Pair], family: Family, noise: NoiseFloor) -> VerdictEntry:
     """The verdict on passed and failed cases alone."""
     share = share_of(family)
     flips = [pair.flip for pair in pairs]
@@ -106,13 +99,13 @@ def judge_flips(pairs: Sequence[Pair], family: Family, noise: Noise) -> VerdictE
         test="sign-flip permutation" if is_weighted else "exact McNemar",
         error_rate=ERROR_RATE,
         family=family,
-        expected_noise_flips=None if noise.flip_rate is None else noise.bound * len(pairs),
+        expected_noise_flips=None if noise.flip_rate is None else flip_rate_bound(noise) * len(pairs),
         flips_needed=statistics.flips_needed(ERROR_RATE * share),
         cases_needed=None
-        if word is not Word.UNDECIDED
+        if word is not VerdictWord.UNDECIDED
         else statistics.cases_needed(broken, fixed, len(pairs), ERROR_RATE * share),
     )
-    return entry.model_copy(update={"sentence": _sentence(entry, broken, fixed, len(pairs))})
+    return replace(entry, sentence=_sentence(entry, broken, fixed, len(pairs)))
 
 
 def _flips_p(flips: Sequence[int], weights: Sequence[float], is_weighted: bool) -> float:
@@ -121,9 +114,9 @@ def _flips_p(flips: Sequence[int], weights: Sequence[float], is_weighted: bool) 
     return statistics.mcnemar_p(flips.count(-1), flips.count(1))
 
 
-def _beyond_noise(p_value: float, one_way: int, cases: int, noise: Noise) -> float:
+def _beyond_noise(p_value: float, one_way: int, cases: int, noise: NoiseFloor) -> float:
     """Both must be improbable: so uneven a split of the flips, and so many in one direction from noise alone."""
-    return max(p_value, statistics.noise_p(one_way, cases, noise.bound)) if one_way else p_value
+    return max(p_value, statistics.noise_p(one_way, cases, flip_rate_bound(noise))) if one_way else p_value
 
 
 def _difference_interval(flips: Sequence[int], weights: Sequence[float]) -> Interval | None:
@@ -133,8 +126,7 @@ def _difference_interval(flips: Sequence[int], weights: Sequence[float]) -> Inte
     total, count = sum(weights), statistics.effective_cases(weights)
     broken = sum(weight for flip, weight in zip(flips, weights, strict=True) if flip < 0) / total * count
     fixed = sum(weight for flip, weight in zip(flips, weights, strict=True) if flip > 0) / total * count
-    bounds = statistics.paired_difference(broken, fixed, count)
-    return Interval(low=bounds.low, high=bounds.high)
+    return statistics.paired_difference(broken, fixed, count)
 
 
 def _measure(values: Sequence[tuple[float | None, float | None, float]], share: float) -> MeasureEntry | None:
@@ -146,26 +138,25 @@ def _measure(values: Sequence[tuple[float | None, float | None, float]], share: 
     weights = [weight for *_, weight in known]
     difference = sum(change * weight for change, weight in zip(changes, weights, strict=True)) / sum(weights)
     p_value = statistics.sign_flip_p([change * weight for change, weight in zip(changes, weights, strict=True)])
-    bounds = statistics.bootstrap_mean(changes, weights)
     adjusted = min(1.0, p_value / share)
     return MeasureEntry(
         word=_word(adjusted, difference),
         difference=difference,
-        interval=Interval(low=bounds.low, high=bounds.high) if bounds else None,
+        interval=statistics.bootstrap_mean(changes, weights),
         p_value=p_value,
         adjusted_p_value=adjusted,
         cases=len(known),
     )
 
 
-def _categories(pairs: Sequence[Pair], share: float, noise: Noise) -> dict[str, CategoryChange]:
+def _categories(pairs: Sequence[Pair], share: float, noise: NoiseFloor) -> dict[str, CategoryChange]:
     """Each category's flips; that there are several is accounted for, so that any false claim stays improbable."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.category, []).append(pair)
     flips = {name: [pair.flip for pair in group] for name, group in groups.items()}
-    p_values = [_category_p(each, noise) for each in flips.values()]
-    adjusted = [min(1.0, each / share) for each in statistics.hochberg(p_values)]
+    p_values = [_category_p(group, noise) for group in flips.values()]
+    adjusted = [min(1.0, p_value / share) for p_value in statistics.hochberg(p_values)]
     return {
         name: CategoryChange(
             word=_word(adjusted[number], sum(flips[name])),
@@ -181,15 +172,15 @@ def _categories(pairs: Sequence[Pair], share: float, noise: Noise) -> dict[str, 
     }
 
 
-def _category_p(flips: Sequence[int], noise: Noise) -> float:
+def _category_p(flips: Sequence[int], noise: NoiseFloor) -> float:
     broken, fixed = flips.count(-1), flips.count(1)
     return _beyond_noise(statistics.mcnemar_p(broken, fixed), max(broken, fixed), len(flips), noise)
 
 
-def _word(adjusted: float, difference: float) -> Word:
+def _word(adjusted: float, difference: float) -> VerdictWord:
     if adjusted > ERROR_RATE or difference == 0:
-        return Word.UNDECIDED
-    return Word.BETTER if difference > 0 else Word.WORSE
+        return VerdictWord.UNDECIDED
+    return VerdictWord.BETTER if difference > 0 else VerdictWord.WORSE
 
 
 def _sentence(entry: VerdictEntry, broken: int, fixed: int, cases: int) -> str:
@@ -205,7 +196,7 @@ def _sentence(entry: VerdictEntry, broken: int, fixed: int, cases: int) -> str:
         parts.append(f"noise alone flips up to {entry.expected_noise_flips:.1f}")
     if entry.cases_needed:
         parts.append(f"about {entry.cases_needed:,} cases would be needed to show a difference like this")
-    if entry.word is Word.UNDECIDED and cases < entry.flips_needed:
+    if entry.word is VerdictWord.UNDECIDED and cases < entry.flips_needed:
         parts.append(f"fewer than {entry.flips_needed} cases can show none at all")
     return "; ".join(parts)
 

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-
-
-@dataclass(frozen=True)
-class EngineInfo:
-    """Goes into every report, because answers under different devices or dtypes are not comparable."""
-
-    base_model: str
-    base_fingerprint: str  # names the base model's weights; identical for identical files
-    device: str
-    dtype: str
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    exact: bool = False  # answers were found to be bit-identical whatever else is in the batch
-
+from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
 
 OnAnswer = Callable[[Answer], None]
 OnStep = Callable[[int], None]  # between decoding steps, with the tokens produced so far; raises to cancel

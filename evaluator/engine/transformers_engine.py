@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
+from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
 from sidestep.evaluator.engine import device_memory, ragged
 from sidestep.evaluator.engine.adapters import ResidentModel
 from sidestep.evaluator.engine.chat import ChatTokenizer
@@ -19,7 +19,7 @@ from sidestep.evaluator.engine.decode import PROMPT_TOO_LONG, DecodeLoop, Forwar
 from sidestep.evaluator.engine.forward_choice import ForwardChoice, prepare_forward
 from sidestep.evaluator.engine.loading import ensure_chat_template, fingerprint, load_base_model
 from sidestep.evaluator.engine.plan import Plan, Prompt, longest_first, make_plan
-from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
+from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 from sidestep.evaluator.engine.reference import answer_one_by_one
 from sidestep.evaluator.engine.replay import Replay
 from sidestep.evaluator.engine.samples import collect_samples, expand_samples, samples_per_prompt

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
-from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 from sidestep.evaluator.presenting.markdown import visible
-from sidestep.evaluator.results.report import CaseEntry, Report
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.errors import ReportsFolderError
 from sidestep.shared.files import replace_file
 
@@ -59,7 +59,7 @@ def _properties(report: Report) -> dict[str, str]:
     return found
 
 
-def _case(case: CaseEntry, report: Report) -> TestCase:
+def _case(case: CaseResult, report: Report) -> TestCase:
     test = TestCase(_text(case.id), classname=_text(case.category or "uncategorised"), time=round(case.seconds, 3))
     details = "; ".join(f"{check.scorer}: {check.detail}" for check in case.checks if not check.passed)
     if case.status is CaseStatus.FAILED:

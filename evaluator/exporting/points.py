@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sidestep.evaluator.cases.case import DEFAULT_CATEGORY
+from sidestep.evaluator.cases.result import CaseResult
 from sidestep.evaluator.presenting.markdown import inline
-from sidestep.evaluator.results.report import CaseEntry, Report
+from sidestep.evaluator.results.report import Report
 from sidestep.evaluator.results.store import StoredReport
 
 PREFIX = "sidestep/"
@@ -34,7 +35,7 @@ class Point:
     settled: bool = True  # False while an older checkpoint waits: what it broke is not known yet
 
     @property
-    def broken(self) -> tuple[CaseEntry, ...]:
+    def broken(self) -> tuple[CaseResult, ...]:
         """The cases that this checkpoint newly broke, as they are answered now; none where that is no news."""
         names = set(self.report.comparison.new_failures) if FLIPS[0] in self.metrics else set()
         return tuple(case for case in self.report.test_cases if case.id in names)
@@ -92,7 +93,7 @@ def _run(key: str, reports: Sequence[Report], bases: Mapping[tuple[str, str], Re
         config={
             "expert": newest.expert_name,
             "version": newest.expert_version,
-            "model": newest.identity.model_folder,
+            "model": newest.identity.key.model_folder,
             "adapter": newest.training.adapter_type,
             "suite": newest.suite.name,
             "suite_sha256": newest.suite.sha256,
@@ -178,11 +179,11 @@ def timestamp_of(report: Report) -> float:
 
 
 def _key(report: Report) -> str:
-    return "/".join((report.expert_version, report.identity.model_folder, report.training.run_id))
+    return "/".join((report.expert_version, report.identity.key.model_folder, report.training.run_id))
 
 
 def _line(report: Report) -> tuple[str, str]:
-    return report.expert_version, report.identity.model_folder
+    return report.expert_version, report.identity.key.model_folder
 
 
 def _recency(stored: StoredReport) -> tuple[bool, str]:

@@ -67,7 +67,7 @@ def rows_of(stored: Iterable[StoredReport]) -> Iterator[dict[str, Any]]:
         about = {
             "expert": report.expert_name,
             "version": report.expert_version,
-            "model": report.identity.model_folder,
+            "model": report.identity.key.model_folder,
             "checkpoint": report.checkpoint,
             "step": report.step,
             "archived": each.archived,

@@ -6,6 +6,7 @@ The outcome's id goes along as ``Idempotency-Key``: a POST whose answer was lost
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -55,7 +56,7 @@ def summary_of(report: Report) -> dict[str, Any]:
         "reason": report.reason,
         "finished_at": timestamp_of(report),
         "success_rate": counts.success_rate if counts.interval else None,
-        "interval": counts.interval.model_dump() if counts.interval else None,
+        "interval": asdict(counts.interval) if counts.interval else None,
         "passed": counts.passed,
         "failed": counts.failed,
         "train_loss": report.training.loss,

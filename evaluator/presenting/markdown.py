@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from sidestep.evaluator.results.evidence import JudgeEntry, MeasureEntry
-from sidestep.evaluator.results.report import CaseEntry, ComparisonEntry, Report, TestResults
+from sidestep.evaluator.cases.result import CaseResult
+from sidestep.evaluator.results.counting import TestResults
+from sidestep.evaluator.results.evidence import LlmJudgeEntry, MeasureEntry
+from sidestep.evaluator.results.report import ComparisonEntry, Report
 
 SHOWN_CHARACTERS = 500
 
@@ -87,7 +89,7 @@ def _summary(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _judge(entry: JudgeEntry) -> str:
+def _judge(entry: LlmJudgeEntry) -> str:
     """Who judged, and how far to believe it."""
     shown = f"Judged by {inline(entry.judge)}: {entry.judged} cases"
     if entry.undecided:
@@ -166,7 +168,7 @@ def _table(report: Report) -> str:
     return "\n".join(["## Cases", "", head, "|---|---|---|---|---|---|", *rows])
 
 
-def _row(case: CaseEntry) -> str:
+def _row(case: CaseResult) -> str:
     score = "" if case.score is None else f"{case.score:.1f}"
     found = ", ".join(map(inline, case.keywords_found))
     detail = "; ".join(inline(check.detail) for check in case.checks if not check.passed)

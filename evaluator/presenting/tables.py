@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sidestep.evaluator.presenting.markdown import visible
-from sidestep.evaluator.results.evidence import Word
+from sidestep.evaluator.results.evidence import VerdictWord
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 
 
@@ -59,7 +59,7 @@ def short_verdict(report: Report) -> str:
     entry = report.comparisons.get("previous")
     if entry is None or entry.verdict is None:
         return ""
-    return "=" if entry.verdict.word is Word.UNDECIDED else entry.verdict.word.value
+    return "=" if entry.verdict.word is VerdictWord.UNDECIDED else entry.verdict.word.value
 
 
 def comparison_table(entry: ComparisonEntry, after: Report) -> Table:
@@ -92,7 +92,7 @@ def status_table(rows: Sequence[StatusRow]) -> Table:
 
 
 def comparison_document(entry: ComparisonEntry, after: Report) -> dict[str, Any]:
-    return {"before": entry.against, "after": after.checkpoint, **entry.model_dump(mode="json")}
+    return {"before": entry.against, "after": after.checkpoint, **entry.to_dict()}
 
 
 def _table(*columns: str) -> Table:
@@ -103,7 +103,7 @@ def _table(*columns: str) -> Table:
 
 
 def _cell(text: str) -> Text:
-    """Plain text: no markup, and no control characters of a stranger's choosing."""
+    """Plain text: no markup, and no control characters from untrusted input."""
     return Text(visible(text))
 
 

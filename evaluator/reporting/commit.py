@@ -33,10 +33,9 @@ def comparable_reports(report: Report, stored: Sequence[StoredReport], *, is_lat
     A checkpoint of a version that is no longer the current one is compared within its own version, which is archived.
     """
     if is_late:
-        return [
-            each.report for each in stored if each.report.step is None or not _is_other_version(each.report, report)
-        ]
-    return [each.report for each in stored if not each.archived or _is_other_version(each.report, report)]
+        everything = [entry.report for entry in stored]
+        return [other for other in everything if other.step is None or not _is_other_version(other, report)]
+    return [entry.report for entry in stored if not entry.archived or _is_other_version(entry.report, report)]
 
 
 def _is_other_version(other: Report, report: Report) -> bool:

@@ -8,8 +8,8 @@ from filelock import FileLock
 
 from sidestep.evaluator.comparing.advice import advice_from
 from sidestep.evaluator.comparing.comparison import best_of, with_comparisons
+from sidestep.evaluator.presenting.comparison_json import comparison_json
 from sidestep.evaluator.presenting.dashboard.build import write_dashboard
-from sidestep.evaluator.presenting.history import history_document
 from sidestep.evaluator.presenting.markdown import report_markdown
 from sidestep.evaluator.reporting.commit import comparable_reports
 from sidestep.evaluator.results import files
@@ -31,11 +31,11 @@ def refresh_derived_files(reports: ReportsFolder, *, keep_reports: int | None = 
     """
     with FileLock(reports.root / ".views.lock", mode=0o644):
         stored = read_reports(reports)
-        fresh = [_refreshed(each, stored) for each in stored]
-        current = [each.report for each in fresh if not each.archived]
-        archived = [each.report for each in fresh if each.archived]
-        replace_file(reports.comparison, to_json(history_document(current, archived)))
-        replace_file(reports.advice, to_json(advice_from(current).model_dump(mode="json")))
+        fresh = [_refresh(entry, stored) for entry in stored]
+        current = [entry.report for entry in fresh if not entry.archived]
+        archived = [entry.report for entry in fresh if entry.archived]
+        replace_file(reports.comparison, to_json(comparison_json(current, archived)))
+        replace_file(reports.advice, advice_from(current).to_bytes())
         if keep_reports is not None:
             keep_newest(fresh, keep_reports)
         try:
@@ -45,10 +45,11 @@ def refresh_derived_files(reports: ReportsFolder, *, keep_reports: int | None = 
         return fresh
 
 
-def _refreshed(stored: StoredReport, everything: list[StoredReport]) -> StoredReport:
+def _refresh(stored: StoredReport, everything: list[StoredReport]) -> StoredReport:
+    """Bring a report's comparisons up to date, in its file where they have changed; returns it as it is then."""
     if stored.archived or is_legacy(stored.report):
         return stored
-    others = comparable_reports(stored.report, [each for each in everything if each is not stored])
+    others = comparable_reports(stored.report, [entry for entry in everything if entry is not stored])
     fresh = with_comparisons(stored.report, others)
     if fresh != stored.report:
         files.refresh(stored.folder, fresh, report_markdown(fresh))
@@ -61,15 +62,14 @@ def keep_newest(stored: Sequence[StoredReport], keep: int) -> int:
     Nothing is lost: every reader takes compressed reports, too.
     """
     models: dict[str, list[StoredReport]] = {}
-    for each in stored:
-        if each.report.step is not None:
-            models.setdefault(each.report.identity.model_folder, []).append(each)
+    for entry in stored:
+        if entry.report.step is not None:
+            models.setdefault(entry.report.identity.key.model_folder, []).append(entry)
     count = 0
-    for group in models.values():
-        current = sorted((each for each in group if not each.archived), key=lambda each: each.report.step or 0)
-        best = best_of(each.report for each in current if each.report.evaluated)
-        spared = {each.folder for each in current[-keep:] if keep} | {
-            each.folder for each in current if each.report is best
-        }
-        count += sum(files.compress(each.folder) for each in group if each.folder not in spared)
+    for entries in models.values():
+        current = sorted((entry for entry in entries if not entry.archived), key=lambda entry: entry.report.step or 0)
+        best = best_of(entry.report for entry in current if entry.report.evaluated)
+        newest = current[-keep:] if keep else []
+        plain = {entry.folder for entry in (*newest, *(entry for entry in current if entry.report is best))}
+        count += sum(files.compress(entry.folder) for entry in entries if entry.folder not in plain)
     return count

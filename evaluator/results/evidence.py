@@ -1,13 +1,15 @@
-"""How evidence and verdicts stand in a report (docs/verdicts.md says what they mean and what they promise)."""
+"""What a report says about differences: verdicts, and the numbers behind them (docs/verdicts.md: what they promise)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sidestep.evaluator.results.document import Document
+from sidestep.evaluator.statistics import Interval
 
 
-class Word(StrEnum):
+class VerdictWord(StrEnum):
     """The verdict of a comparison, in words."""
 
     BETTER = "better"
@@ -15,23 +17,7 @@ class Word(StrEnum):
     UNDECIDED = "no difference that this suite can show"
 
 
-class Interval(Document):
-    """Where the true value lies, with the given confidence. Rates are 0..1."""
-
-    low: float
-    high: float
-    confidence: float = 0.95
-
-
-class WeightedRate(Document):
-    """The success rate with each case counted by its weight; present only where weights differ."""
-
-    rate: float
-    interval: Interval
-    effective_cases: float
-    """How many cases of equal weight would give as much information (Kish)."""
-
-
+@dataclass(frozen=True, kw_only=True)
 class Family(Document):
     """Which of many comparisons this one is: the error rate is shared among all of them."""
 
@@ -41,10 +27,11 @@ class Family(Document):
     """Among how many earlier checkpoints the one compared with was chosen (for being the best)."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class VerdictEntry(Document):
     """Whether the difference in passed cases is more than chance and noise, and what it would take to say so."""
 
-    word: Word
+    word: VerdictWord
     sentence: str = ""
     difference: float = 0.0
     """Success rate after minus before, over the compared cases; by weight where weights differ."""
@@ -69,17 +56,18 @@ class VerdictEntry(Document):
     """Hash of everything that the verdict follows from; same basis, same verdict."""
 
 
-class JudgeEntry(Document):
+@dataclass(frozen=True, kw_only=True)
+class LlmJudgeEntry(Document):
     """A language model as judge: how much it decided, and how far it agrees with the scorers that are rules.
 
-    Compared are the cases on which both have a verdict.
+    Compared are the cases that both decided.
     """
 
     judge: str
     judged: int
-    """Cases with a verdict of the judge."""
+    """Cases that the judge graded."""
     undecided: int
-    """Cases for which the judge could not be asked, or did not reply with a verdict."""
+    """Cases for which the judge could not be asked, or did not reply with a grade."""
     compared: int = 0
     agreed: int = 0
     agreement: float | None = None
@@ -88,10 +76,11 @@ class JudgeEntry(Document):
     """Cohen's: agreement beyond chance, at most 1; null where a side always says the same, or nothing is compared."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class MeasureEntry(Document):
     """The same question for a measure with more values than passed and failed: the mean change over the cases."""
 
-    word: Word
+    word: VerdictWord
     difference: float
     interval: Interval | None
     """Paired bootstrap, for this comparison by itself."""
@@ -100,10 +89,11 @@ class MeasureEntry(Document):
     cases: int
 
 
+@dataclass(frozen=True, kw_only=True)
 class CategoryChange(Document):
-    """One category inside a comparison. ``adjusted_p_value`` is Holm's over the categories of the comparison."""
+    """One category inside a comparison. ``adjusted_p_value`` is Hochberg's over the categories of the comparison."""
 
-    word: Word
+    word: VerdictWord
     compared_cases: int
     rate_before: float
     rate_after: float

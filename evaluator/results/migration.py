@@ -7,48 +7,44 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
-from sidestep.evaluator.results.report import (
-    InvalidReport,
-    Report,
-    count_by_category,
-    count_results,
-    rate_interval,
-)
-from sidestep.shared.protocol.identity import CheckpointKey, Identity
+from sidestep.evaluator.results.counting import count_by_category, count_results
+from sidestep.evaluator.results.report import InvalidReport, Report
+from sidestep.evaluator.statistics import wilson
+from sidestep.shared.protocol.identity import CheckpointKey, Identity, identity_document
 from sidestep.shared.protocol.layout import checkpoint_step
 from sidestep.shared.protocol.outcomes import SCHEMA_VERSION
-from sidestep.shared.records import record_document
 
 LEGACY = "legacy"  # stands for the hashes of what the host's old reports do not say
 
 
 def parse_report(content: bytes) -> Report:
     """A report from a file, whichever version wrote it. Raises InvalidReport."""
-    document = _loaded(content)
+    document = _load(content)
     version = document.get("schema_version", 0)
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise InvalidReport(f"schema_version {version} is newer than this Sidestep, which knows {SCHEMA_VERSION}")
     if "identity" not in document:
         document = _from_legacy(document)
     try:
-        report = Report.model_validate(document)
+        report = Report.from_dict(document)
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidReport(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
-    return report if version == SCHEMA_VERSION else _completed(report)
+    return report if version == SCHEMA_VERSION else _complete(report)
 
 
 def is_legacy(report: Report) -> bool:
     """Whether the host's old script wrote it. Such a report is never rewritten: it may hold keys of its own."""
-    return report.identity.files_hash == LEGACY
+    return report.identity.key.files_hash == LEGACY
 
 
-def _loaded(content: bytes) -> dict[str, Any]:
+def _load(content: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -57,7 +53,7 @@ def _loaded(content: bytes) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise InvalidReport(f"document: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidReport("document: is no JSON object")
+        raise InvalidReport("document: is not a JSON object")
     return document
 
 
@@ -74,7 +70,7 @@ def _from_legacy(document: dict[str, Any]) -> dict[str, Any]:
         **document,
         "step": step,
         "timestamp": timestamp,
-        "identity": {**record_document(identity), "id": identity.id},
+        "identity": identity_document(identity),
         "timing": {"finished_at": timestamp},
         "test_cases": [_legacy_case(case) for case in cases if isinstance(case, dict)],
     }
@@ -92,17 +88,16 @@ def _legacy_case(case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _completed(report: Report) -> Report:
+def _complete(report: Report) -> Report:
     """With the rates and intervals that later versions write. Counts stay as they were where there are no cases."""
     counts = report.test_results
     if report.test_cases:
         counts = count_results(report.test_cases)
     elif counts.passed + counts.failed:
-        counts = counts.model_copy(update={"interval": rate_interval(counts.passed, counts.passed + counts.failed)})
-    return report.model_copy(
-        update={
-            "schema_version": SCHEMA_VERSION,
-            "test_results": counts,
-            "categories": count_by_category(report.test_cases) if report.test_cases else report.categories,
-        }
+        counts = replace(counts, interval=wilson(counts.passed, counts.passed + counts.failed))
+    return replace(
+        report,
+        schema_version=SCHEMA_VERSION,
+        test_results=counts,
+        categories=count_by_category(report.test_cases) if report.test_cases else report.categories,
     )

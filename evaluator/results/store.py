@@ -108,13 +108,13 @@ def is_late(report: Report, current_version: str | None, present: Sequence[str])
 
 def _move_in(reports: ReportsFolder, staging: Path, report: Report, forced: bool, version: str | None) -> bool:
     """Rename into place. The lock keeps two contenders from archiving each other's winner; the rename is the fence."""
-    identity = report.identity.identity
+    identity = report.identity
     final = reports.base if report.step is None else reports.checkpoint(report.step)
     with FileLock(reports.root / ".commit.lock", timeout=LOCK_SECONDS, mode=0o644):
         if not forced and any(record.identity == identity for record in list_outcomes(reports)):
             return False
         records = [_outcome_in(folder) for folder in _current_folders(reports)]
-        current = [each.expert_version for each in records if each and each.identity.key.step is not None]
+        current = [record.expert_version for record in records if record and record.identity.key.step is not None]
         if is_late(report, version, current):
             _archive(reports, staging, outcome_of(report), final.name)
             return True

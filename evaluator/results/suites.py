@@ -1,6 +1,6 @@
 """The test cases as they were asked: ``suites/<hash>.json``, once for each suite, for whoever shows answers.
 
-Reports hold answers and verdicts. The prompts are the same for every checkpoint and may change later in the file
+Reports hold answers and results. The prompts are the same for every checkpoint and may change later in the file
 they came from, so they are kept here, once, under the suite's hash.
 """
 
@@ -36,9 +36,9 @@ def _document(suite: Suite) -> dict[str, Any]:
         "sha256": suite.sha256,
         "cases": {
             case.id: {
-                "messages": [{"role": each.role, "content": each.content} for each in case.messages],
+                "messages": [{"role": message.role, "content": message.content} for message in case.messages],
                 "reference": case.reference,
-                "checks": [{"scorer": each.scorer, **each.parameters} for each in case.checks],
+                "checks": [{"scorer": check.scorer, **check.parameters} for check in case.checks],
             }
             for case in suite.cases
         },

@@ -233,7 +233,9 @@ class Governor:
         self._look()
         during = [each.step for each in self._seen if each.ended >= self._evaluation_began]
         run = [each.step for each in self._seen]
-        return Sharing(caused(self._estimate, during), caused(self._estimate, run), self.rested_seconds)
+        return Sharing(
+            **vars(caused(self._estimate, during)), run=caused(self._estimate, run), rested_seconds=self.rested_seconds
+        )
 
     def between_steps(self, check: Callable[[], None] = lambda: None) -> None:
         """Return when it is time to work; rests until then. ``check`` is called while resting and may raise."""

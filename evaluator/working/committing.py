@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.cases.result import CaseResult, Sharing
-from sidestep.evaluator.comparing.agreement import judge_entry
+from sidestep.evaluator.comparing.agreement import llm_judge_entry
 from sidestep.evaluator.comparing.pass_at_k import pass_at_k
-from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.refreshing import DerivedFiles
-from sidestep.evaluator.results import report as schema
+from sidestep.evaluator.results.counting import count_by_category, count_results
+from sidestep.evaluator.results.report import Report, SuiteEntry, TimingEntry, TrainingEntry
 from sidestep.evaluator.results.suites import keep_suite
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import case_hash
@@ -29,7 +30,7 @@ log = get_logger("evaluator")
 
 def commit_ending(
     settings: EvaluatorSettings, ending: Ending, derived_files: DerivedFiles, *, others_wait: bool = False
-) -> schema.Report | None:
+) -> Report | None:
     """Commit the report of an ending; returns it as it was written, or None when another evaluator was first.
 
     Raises OSError when that is impossible.
@@ -48,13 +49,13 @@ def commit_ending(
     return written
 
 
-def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
+def build_report(settings: EvaluatorSettings, ending: Ending) -> Report:
     """The report as it follows from an ending; comparisons are added when it is committed. Pure."""
     identity = ending.task.identity
     marker = ending.task.candidate.marker if ending.task.candidate else None
     cases = _cases(ending.cases, ending.suite)
     known = marker is not None and not marker.is_unmarked
-    return schema.Report(
+    return Report(
         checkpoint=identity.label,
         step=identity.key.step,
         timestamp=_iso(ending.finished_at) or "",
@@ -62,15 +63,15 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
         expert_version=marker.expert_version if marker and known else settings.expert_version,
         outcome=ending.outcome,
         reason=ending.reason,
-        test_results=schema.count_results(cases),
-        categories=schema.count_by_category(cases),
+        test_results=count_results(cases),
+        categories=count_by_category(cases),
         test_cases=cases,
-        identity=schema.IdentityEntry.of(identity),
+        identity=identity,
         suite=_suite(ending.suite),
         decoding=asdict(settings.decoding),
-        environment=_environment(ending.engine),
+        environment=ending.engine or EngineInfo(),
         training=_training(marker),
-        timing=schema.TimingEntry(
+        timing=TimingEntry(
             published_at=_iso(marker.published_at) if marker else None,
             started_at=_iso(ending.started_at) or "",
             finished_at=_iso(ending.finished_at) or "",
@@ -80,9 +81,9 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> schema.Report:
             attempts=ending.attempts,
         ),
         pass_at_k=pass_at_k(cases),
-        noise=schema.NoiseEntry(**asdict(ending.noise)),
-        sharing=_sharing(ending.sharing),
-        judge=judge_entry(cases, ending.suite),
+        noise=ending.noise,
+        sharing=ending.sharing,
+        judge=llm_judge_entry(cases, ending.suite),
     )
 
 
@@ -100,35 +101,22 @@ def release_held(settings: EvaluatorSettings, candidate: Candidate | None) -> No
                 outbox.remove_tombstone(model, candidate.marker)
 
 
-def _cases(results: tuple[CaseResult, ...], suite: Suite | None) -> tuple[schema.CaseEntry, ...]:
+def _cases(results: tuple[CaseResult, ...], suite: Suite | None) -> tuple[CaseResult, ...]:
+    """The results with the hashes of what was asked, by which later reports know whether they ask the same."""
     hashes = {case.id: case_hash(case) for case in suite.cases} if suite else {}
-    return tuple(
-        schema.CaseEntry(**{**asdict(result), "definition_hash": hashes.get(result.id, "")}) for result in results
-    )
+    return tuple(replace(result, definition_hash=hashes.get(result.id, "")) for result in results)
 
 
-def _suite(suite: Suite | None) -> schema.SuiteEntry:
+def _suite(suite: Suite | None) -> SuiteEntry:
     if suite is None:
-        return schema.SuiteEntry()
-    return schema.SuiteEntry(name=suite.name, version=suite.version, sha256=suite.sha256, cases=len(suite.cases))
+        return SuiteEntry()
+    return SuiteEntry(name=suite.name, version=suite.version, sha256=suite.sha256, cases=len(suite.cases))
 
 
-def _environment(engine: EngineInfo | None) -> schema.EnvironmentEntry:
-    return schema.EnvironmentEntry(**asdict(engine)) if engine else schema.EnvironmentEntry()
-
-
-def _sharing(sharing: Sharing) -> schema.SharingEntry:
-    return schema.SharingEntry(
-        **asdict(sharing.evaluation),
-        run=schema.SlowdownEntry(**asdict(sharing.run)),
-        rested_seconds=sharing.rested_seconds,
-    )
-
-
-def _training(marker: Marker | None) -> schema.TrainingEntry:
+def _training(marker: Marker | None) -> TrainingEntry:
     if marker is None:
-        return schema.TrainingEntry()
-    return schema.TrainingEntry(
+        return TrainingEntry()
+    return TrainingEntry(
         run_id=marker.run_id,
         loss=marker.train_loss,
         learning_rate=marker.learning_rate,
@@ -137,10 +125,10 @@ def _training(marker: Marker | None) -> schema.TrainingEntry:
     )
 
 
-def _announce(report: schema.Report) -> None:
+def _announce(report: Report) -> None:
     """One line for people, with fields for machines."""
     counts, change = report.test_results, report.comparison
-    fields = {"checkpoint": report.checkpoint, "outcome": report.outcome.value, **counts.model_dump()}
+    fields = {"checkpoint": report.checkpoint, "outcome": report.outcome.value, **counts.to_dict()}
     if not report.evaluated:
         log.warning("%s: %s: %s", report.checkpoint, report.outcome.value, report.reason, extra={"fields": fields})
         return
@@ -151,11 +139,11 @@ def _announce(report: schema.Report) -> None:
         line += f", {fixed} fixed and {broken} broken since {change.previous_checkpoint}"
     if report.timing.latency_seconds is not None:
         line += f", {report.timing.latency_seconds:.0f} s after its marker"
-    line += slowdown_words(report.sharing)
+    line += describe_slowdown(report.sharing)
     log.info("%s", line, extra={"fields": fields})
 
 
-def slowdown_words(sharing: schema.SharingEntry) -> str:
+def describe_slowdown(sharing: Sharing) -> str:
     """The cost to training for people; empty where no training was measured. Pure."""
     if sharing.slowdown is None or sharing.low is None or sharing.high is None:
         return ""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidestep.evaluator.cases.case import Suite
+from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
-from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.watching.tasks import Task
 from sidestep.evaluator.working.attempts import MAX_ATTEMPTS, Attempt

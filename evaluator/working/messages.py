@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
-from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.evaluator.cases.exchange import Decoding, EngineInfo
 from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
-from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.files import to_json_line
 from sidestep.shared.protocol.marker import FileEntry

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sidestep.evaluator.engine.protocol import EngineInfo
+from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.watching.wakeup import Wakeup, wait_for_any
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
 from sidestep.evaluator.working.worker_process import WorkerProcess

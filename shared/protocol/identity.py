@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from sidestep.shared.protocol.layout import BASE_REPORT_NAME, checkpoint_name
-from sidestep.shared.records import FLAT, json_name
+from sidestep.shared.records import FLAT, json_name, record_document
 
 
 @dataclass(frozen=True, order=True)
@@ -44,3 +45,8 @@ class Identity:
     @property
     def label(self) -> str:
         return self.key.label
+
+
+def identity_document(identity: Identity) -> dict[str, Any]:
+    """An identity as documents hold it: with its short name, for people and scripts, which follows from the rest."""
+    return {**record_document(identity), "id": identity.id}

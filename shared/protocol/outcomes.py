@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidestep.shared.files import read_bounded, to_json
-from sidestep.shared.protocol.identity import CheckpointKey, Identity
+from sidestep.shared.protocol.identity import CheckpointKey, Identity, identity_document
 from sidestep.shared.protocol.layout import MAX_MARKER_BYTES, OUTCOME_NAME, ReportsFolder
 from sidestep.shared.records import InvalidRecord, parse_record, record_document
 
@@ -41,9 +41,7 @@ class OutcomeRecord:
     identity: Identity
 
     def to_bytes(self) -> bytes:
-        document = record_document(self)
-        document["identity"]["id"] = self.identity.id  # for people and scripts; derived from the rest
-        return to_json(document)
+        return to_json(record_document(self) | {"identity": identity_document(self.identity)})
 
 
 def parse_outcome(content: bytes) -> OutcomeRecord | None:

@@ -6,23 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidestep.evaluator.cases.case import Case, Message, Suite
-from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.cases.exchange import EngineInfo
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult, Sharing, Slowdown
 from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
-from sidestep.evaluator.results.report import (
-    CaseEntry,
-    CheckEntry,
-    EnvironmentEntry,
-    IdentityEntry,
-    Report,
-    SharingEntry,
-    SlowdownEntry,
-    SuiteEntry,
-    TimingEntry,
-    TrainingEntry,
-    count_by_category,
-    count_results,
-)
+from sidestep.evaluator.results.counting import count_by_category, count_results
+from sidestep.evaluator.results.report import Report, SuiteEntry, TimingEntry, TrainingEntry
 from sidestep.evaluator.results.suites import keep_suite
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ReportsFolder
@@ -71,22 +60,22 @@ def make_report(
     return Report(
         checkpoint=identity.label, step=step, expert_name="expert-shop", expert_version=version, test_cases=cases,
         test_results=count_results(cases), categories=count_by_category(cases),
-        identity=IdentityEntry.of(identity),
+        identity=identity,
         suite=SuiteEntry(name="shop", version="1", sha256=SUITE, cases=len(cases)),
-        environment=EnvironmentEntry(device="cpu", dtype="float32", base_model="tiny"),
+        environment=EngineInfo(device="cpu", dtype="float32", base_model="tiny"),
         training=TrainingEntry(loss=None if step is None else 10 / step),
-        sharing=SharingEntry(slowdown=0.012, low=0.004, high=0.02, run=SlowdownEntry(slowdown=-0.001)),
+        sharing=Sharing(slowdown=0.012, low=0.004, high=0.02, run=Slowdown(slowdown=-0.001)),
         timing=TimingEntry(finished_at=f"2026-01-01T00:00:{at:02}+00:00", latency_seconds=3.0),
     )  # fmt: skip
 
 
-def _case(name: str, status: CaseStatus, step: int | None, output: str | None) -> CaseEntry:
+def _case(name: str, status: CaseStatus, step: int | None, output: str | None) -> CaseResult:
     word = "right" if status is P else "wrong"
     text = f"SELECT {word} FROM answers WHERE step = {step}" if output is None else output
     score = None if status is U else 10.0 if status in (P, X) else 2.5
-    return CaseEntry(
+    return CaseResult(
         id=name, name=f"name of {name}", category=name.split("-")[0], status=status, score=score, output=text,
-        checks=(CheckEntry(scorer="exact", passed=status is P, score=score, detail="one line"),),
+        checks=(CheckResult(scorer="exact", passed=status is P, score=score, detail="one line"),),
         definition_hash=name, output_tokens=5, finish_reason="stop",
     )  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from selenium.common.exceptions import NoAlertPresentException
 
-from sidestep.evaluator.results.report import CheckEntry
+from sidestep.evaluator.cases.result import CheckResult
 from sidestep.shared.protocol.layout import ReportsFolder
 from tests.browser.conftest import LOCAL_SCHEMES, Page
 from tests.browser.reports import F, P, make_report, put
@@ -49,17 +50,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     for at, (step, status) in enumerate(((10, P), (20, F))):
         report = make_report(step, dict.fromkeys(names, status), version=ATTACKS[0], at=at, outputs=outputs)
         cases = tuple(
-            case.model_copy(
-                update={
-                    "name": case.output, "category": case.output, "failure_reason": case.output,
-                    "keywords_found": (case.output,), "expected_keywords": (case.output, ATTACKS[0]),
-                    "output": f"{case.output} {step}",
-                    "checks": (CheckEntry(scorer=ATTACKS[0], passed=False, score=0.0, detail=case.output),),
-                }
+            replace(
+                case, name=case.output, category=case.output, failure_reason=case.output,
+                keywords_found=(case.output,), expected_keywords=(case.output, ATTACKS[0]),
+                output=f"{case.output} {step}",
+                checks=(CheckResult(scorer=ATTACKS[0], passed=False, score=0.0, detail=case.output),),
             )
             for case in report.test_cases
         )  # fmt: skip
-        put(reports, report.model_copy(update={"test_cases": cases, "expert_name": ATTACKS[3], "reason": ATTACKS[4]}))
+        put(reports, replace(report, test_cases=cases, expert_name=ATTACKS[3], reason=ATTACKS[4]))
     return reports.dashboard.as_uri()
 
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
+from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
+from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
 
@@ -30,7 +30,10 @@ class FakeEngine:
     def __init__(self, settings: EngineSettings) -> None:
         if settings.base_model.endswith("broken"):
             raise BaseModelError(f"{settings.base_model} cannot be loaded")
-        self.info = EngineInfo(settings.base_model, "f" * 64, "cpu", "float32", {"fake": "1"}, exact=True)
+        self.info = EngineInfo(
+            base_model=settings.base_model, base_fingerprint="f" * 64, device="cpu", dtype="float32",
+            versions={"fake": "1"}, exact=True,
+        )  # fmt: skip
         self._attached = "base"
 
     def attach(self, folder: Path) -> None:

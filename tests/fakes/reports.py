@@ -3,16 +3,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.results.report import (
-    CaseEntry,
-    EnvironmentEntry,
-    IdentityEntry,
-    Report,
-    TimingEntry,
-    count_by_category,
-    count_results,
-)
+from sidestep.evaluator.cases.exchange import EngineInfo
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
+from sidestep.evaluator.results.counting import count_by_category, count_results
+from sidestep.evaluator.results.report import Report, TimingEntry
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 
 PASS, FAIL = CaseStatus.PASSED, CaseStatus.FAILED
@@ -38,13 +32,13 @@ def make_report(
         test_cases=cases,
         test_results=count_results(cases),
         categories=count_by_category(cases),
-        identity=IdentityEntry.of(identity),
-        environment=more.pop("environment", EnvironmentEntry(device="cpu", dtype="float32")),
+        identity=identity,
+        environment=more.pop("environment", EngineInfo(device="cpu", dtype="float32")),
         timing=TimingEntry(finished_at=more.pop("finished_at", f"2026-01-0{version[0]}T00:00:{step or 0:02}")),
         **more,
     )  # fmt: skip
 
 
-def _case(name: str, given: CaseStatus | tuple[CaseStatus, float | None]) -> CaseEntry:
+def _case(name: str, given: CaseStatus | tuple[CaseStatus, float | None]) -> CaseResult:
     status, score = given if isinstance(given, tuple) else (given, 10.0 if given is PASS else 0.0)
-    return CaseEntry(id=name, name=name, status=status, score=score, output=f"answer of {name}", definition_hash=name)
+    return CaseResult(id=name, name=name, status=status, score=score, output=f"answer of {name}", definition_hash=name)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.results.report import CaseEntry, Report
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.files import to_json_line
 
 FORMAT = 1  # part of every key: a change of format packs everything anew
@@ -44,7 +44,7 @@ class Segment:
 
 def member_key(report: Report) -> str:
     """Names one evaluation for good: a forced rerun of the same checkpoint has another one."""
-    identity = report.identity.identity.id
+    identity = report.identity.id
     return hashlib.sha256(f"{identity}\n{report.timing.finished_at}".encode("utf-8", "replace")).hexdigest()[:24]
 
 
@@ -85,7 +85,7 @@ def _suite_columns(report: Report) -> tuple[str, dict[str, list[Any]]]:
     return hashlib.sha256(to_json_line(columns)).hexdigest()[:16], columns
 
 
-def _row(cases: Sequence[CaseEntry]) -> dict[str, Any]:
+def _row(cases: Sequence[CaseResult]) -> dict[str, Any]:
     """A letter for each case's status; its score in tenths, -1 for none."""
     return {
         "statuses": "".join(STATUS_LETTERS[case.status] for case in cases),
@@ -105,7 +105,7 @@ def _answers(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def _details(case: CaseEntry) -> dict[str, Any]:
+def _details(case: CaseResult) -> dict[str, Any]:
     """What a case's page shows beside its answer; what is not there is left out."""
     facts = {
         "checks": [[check.scorer, check.passed, check.score, check.detail] for check in case.checks],

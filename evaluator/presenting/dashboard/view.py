@@ -24,7 +24,7 @@ class Landed(Protocol):
 
 def in_landing_order(stored: Sequence[Landed]) -> list[Landed]:
     """The order in which reports came to be; where a report lies now does not matter."""
-    return sorted(stored, key=lambda each: (each.report.timing.finished_at, each.report.identity.identity.id))
+    return sorted(stored, key=lambda each: (each.report.timing.finished_at, each.report.identity.id))
 
 
 def segments_of(ordered: Sequence[Landed]) -> list[list[Report]]:
@@ -58,5 +58,5 @@ def _checkpoint(stored: Landed, places: dict[str, tuple[str, int]]) -> dict[str,
     """One report without its cases, and where they are. Whatever else the report says is handed on as it is."""
     key = member_key(stored.report)
     segment, member = places.get(key, (None, None))
-    document = stored.report.model_dump(mode="json", exclude=_LEFT_OUT)
+    document = stored.report.to_dict(leave_out=_LEFT_OUT)
     return {"key": key, "archived": stored.archived, "segment": segment, "member": member, **document}

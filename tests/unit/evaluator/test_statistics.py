@@ -33,7 +33,7 @@ def test_wilson_as_published(passed: int, decided: int, low: float, high: float)
 
 
 def test_wilson_of_nothing_says_nothing() -> None:
-    assert statistics.wilson(0, 0) == statistics.Bounds(0.0, 1.0)
+    assert statistics.wilson(0, 0) == statistics.Interval(0.0, 1.0)
 
 
 def test_mcnemar_and_difference_as_published() -> None:
@@ -95,7 +95,7 @@ def test_bootstrap_of_a_mean_is_close_to_the_interval_of_a_normal_mean() -> None
 
 def test_bootstrap_where_there_is_nothing_to_draw() -> None:
     assert statistics.bootstrap_mean([1.0], [1.0]) is None
-    assert statistics.bootstrap_mean([0.0, 0.0], [1.0, 2.0]) == statistics.Bounds(0.0, 0.0)
+    assert statistics.bootstrap_mean([0.0, 0.0], [1.0, 2.0]) == statistics.Interval(0.0, 0.0)
 
 
 def test_hochberg_by_hand() -> None:

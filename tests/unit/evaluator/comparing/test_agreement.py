@@ -5,23 +5,22 @@ from __future__ import annotations
 import pytest
 
 from sidestep.evaluator.cases.case import Case, Check, Message, Suite
-from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.comparing.agreement import cohens_kappa, judge_entry
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
+from sidestep.evaluator.comparing.agreement import cohens_kappa, llm_judge_entry
 from sidestep.evaluator.presenting.markdown import report_markdown
-from sidestep.evaluator.results.report import CaseEntry, CheckEntry
 from tests.fakes.reports import make_report
 
 SUITE = Suite("s", "1", (Case("a", "a", (Message("user", "x"),), (Check("judge", {"judged_by": "wise at u"}),)),), "h")
 
 
-def _case(judge: bool | None = None, rules: bool | None = None, *, asked: bool = True) -> CaseEntry:
+def _case(judge: bool | None = None, rules: bool | None = None, *, asked: bool = True) -> CaseResult:
     checks = []
     if asked:
         score = None if judge is None else 10.0 * judge
-        checks.append(CheckEntry(scorer="judge", passed=bool(judge), score=score))
+        checks.append(CheckResult(scorer="judge", passed=bool(judge), score=score))
     if rules is not None:
-        checks.append(CheckEntry(scorer="exact", passed=rules, score=10.0 * rules))
-    return CaseEntry(id="a", name="a", status=CaseStatus.PASSED, score=None, output="", checks=tuple(checks))
+        checks.append(CheckResult(scorer="exact", passed=rules, score=10.0 * rules))
+    return CaseResult(id="a", name="a", status=CaseStatus.PASSED, score=None, output="", checks=tuple(checks))
 
 
 # 45 cases both pass, 15 only the judge passes, 25 only the rules pass, 15 both fail: kappa 0.13
@@ -30,7 +29,7 @@ TABLE = [(True, True)] * 45 + [(True, False)] * 15 + [(False, True)] * 25 + [(Fa
 
 def test_agreement_over_the_cases_that_have_both() -> None:
     cases = [_case(*pair) for pair in TABLE] + [_case(None, True), _case(True), _case(rules=False, asked=False)]
-    entry = judge_entry(cases, SUITE)
+    entry = llm_judge_entry(cases, SUITE)
     assert entry is not None
     assert (entry.judge, entry.judged, entry.undecided) == ("wise at u", 101, 1)
     assert (entry.compared, entry.agreed, entry.agreement) == (100, 60, 0.6)
@@ -44,7 +43,7 @@ def test_there_is_no_kappa_where_a_side_always_says_the_same(pairs: list[tuple[b
 
 
 def test_reports_without_a_judge_say_nothing_about_one() -> None:
-    assert judge_entry([_case(rules=True, asked=False)], SUITE) is None
+    assert llm_judge_entry([_case(rules=True, asked=False)], SUITE) is None
     report = make_report(10, {"a": CaseStatus.PASSED})
     assert report.judge is None
     assert "Judged" not in report_markdown(report)
@@ -62,6 +61,6 @@ def test_reports_without_a_judge_say_nothing_about_one() -> None:
         ([_case(True)], "Judged by wise at u: 1 cases; no case has other checks to compare it with"),
     ],
 )
-def test_people_read_it_in_the_report(cases: list[CaseEntry], line: str) -> None:
-    report = make_report(10, {"a": CaseStatus.PASSED}, judge=judge_entry(cases, SUITE))
+def test_people_read_it_in_the_report(cases: list[CaseResult], line: str) -> None:
+    report = make_report(10, {"a": CaseStatus.PASSED}, judge=llm_judge_entry(cases, SUITE))
     assert f"- {line}\n" in report_markdown(report)

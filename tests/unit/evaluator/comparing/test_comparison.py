@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.comparing.comparison import compare, with_comparisons
-from sidestep.evaluator.presenting.history import history_document
-from sidestep.evaluator.results.report import EnvironmentEntry
+from sidestep.evaluator.presenting.comparison_json import comparison_json
 from sidestep.shared.protocol.outcomes import Outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
@@ -37,8 +39,8 @@ def test_a_case_counts_once(before: CaseStatus, after: CaseStatus, group: str | 
 def test_only_unchanged_cases_of_both_are_compared() -> None:
     before = make_report(10, {"a": PASS, "b": PASS, "gone": PASS})
     after = make_report(20, {"a": FAIL, "b": FAIL, "new": FAIL}, suite_hash="other")
-    changed = after.test_cases[1].model_copy(update={"definition_hash": "changed"})
-    after = after.model_copy(update={"test_cases": (after.test_cases[0], changed, after.test_cases[2])})
+    changed = replace(after.test_cases[1], definition_hash="changed")
+    after = replace(after, test_cases=(after.test_cases[0], changed, after.test_cases[2]))
     entry = compare(before, after)
     assert (entry.new_failures, entry.compared_cases) == (("a",), 1)
     assert (entry.rate_before, entry.rate_after) == (1.0, 0.0)
@@ -47,9 +49,7 @@ def test_only_unchanged_cases_of_both_are_compared() -> None:
 
 def test_notes_on_other_conditions() -> None:
     before = make_report(10, {"a": PASS})
-    after = make_report(
-        20, {"a": PASS}, decoding_hash="x", environment=EnvironmentEntry(device="cuda", dtype="bfloat16")
-    )
+    after = make_report(20, {"a": PASS}, decoding_hash="x", environment=EngineInfo(device="cuda", dtype="bfloat16"))
     notes = " ".join(compare(before, after).notes)
     assert "decoding settings differ" in notes
     assert "dtype differs (float32 before, bfloat16 now)" in notes
@@ -63,7 +63,7 @@ def test_against_whom() -> None:
         make_report(20, {"a": FAIL, "b": PASS}),
         make_report(30, {"a": PASS, "b": FAIL}),
         make_report(40, {"a": PASS, "b": PASS}, version="0"),
-        make_report(25, {"a": PASS, "b": PASS}).model_copy(update={"outcome": Outcome.ERROR}),
+        replace(make_report(25, {"a": PASS, "b": PASS}), outcome=Outcome.ERROR),
     ]
     report = with_comparisons(reports[3], [each for each in reports if each is not reports[3]])
     against = {name: (entry.against, entry.against_version) for name, entry in report.comparisons.items()}
@@ -88,8 +88,8 @@ def test_the_first_checkpoint_has_no_previous_one() -> None:
 def test_history_of_every_case_over_checkpoints_and_versions() -> None:
     old = make_report(10, {"a": FAIL}, version="0")
     current = [make_report(10, {"a": PASS}), make_report(20, {"a": FAIL}), make_report(30, {"a": PASS}),
-               make_report(40, {}).model_copy(update={"outcome": Outcome.REJECTED, "reason": "r"})]  # fmt: skip
-    document = history_document(current, [old])
+               replace(make_report(40, {}), outcome=Outcome.REJECTED, reason="r")]  # fmt: skip
+    document = comparison_json(current, [old])
     assert document["best_checkpoint"] == "checkpoint-30"
     assert [(each["expert_version"], each["status"]) for each in document["cases"]["a"]["results"]] == [
         ("0", "failed"), ("1", "passed"), ("1", "failed"), ("1", "passed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from sidestep.evaluator.comparing.gates import (
     read_gates,
     with_options,
 )
-from sidestep.evaluator.results.report import Report, count_by_category
+from sidestep.evaluator.results.counting import count_by_category
+from sidestep.evaluator.results.report import Report
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.outcomes import Outcome
 from tests.fakes.reports import FAIL, PASS, make_report
@@ -99,16 +101,14 @@ def test_wrong_gates_are_one_clear_error(block: Any) -> None:
 
 @pytest.mark.parametrize("text", ["a", "=0.5", "a=2", "a=x"])
 def test_wrong_category_rates(text: str) -> None:
-    with pytest.raises(ConfigError, match="no NAME=RATE"):
+    with pytest.raises(ConfigError, match="is not NAME=RATE"):
         parse_category_rates([text])
 
 
 def test_weights_count_in_rates() -> None:
     report = _report(10, 15)
-    heavy = tuple(
-        case.model_copy(update={"weight": 9.0 if number < 15 else 1.0}) for number, case in enumerate(report.test_cases)
-    )
-    report = report.model_copy(update={"test_cases": heavy, "categories": count_by_category(heavy)})
+    heavy = tuple(replace(case, weight=9.0 if number < 15 else 1.0) for number, case in enumerate(report.test_cases))
+    report = replace(report, test_cases=heavy, categories=count_by_category(heavy))
     assert _refused(report, Gates(min_category_rate={"": 0.9})) == []
     assert _refused(report, Gates(min_category_rate={"": 0.91})) == ["success rate of "]
 
@@ -140,5 +140,5 @@ class TestAdvice:
         assert two.stop.reason == "checkpoint-20, checkpoint-30 are worse than the best, checkpoint-10"
 
     def test_without_results_there_is_no_advice(self) -> None:
-        failed = _report(10, 3).model_copy(update={"outcome": Outcome.ERROR})
+        failed = replace(_report(10, 3), outcome=Outcome.ERROR)
         assert advice_from([failed, _report(None, 3), make_report(20, {})]).models == {}

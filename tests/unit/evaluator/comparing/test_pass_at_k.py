@@ -6,9 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, SampleResult
 from sidestep.evaluator.comparing.pass_at_k import estimate, pass_at_k
-from sidestep.evaluator.results.report import CaseEntry, SampleEntry
 
 
 @pytest.mark.parametrize(("drawn", "passed", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 4), (10, 3, 5)])
@@ -18,9 +17,9 @@ def test_it_is_the_share_of_choices_with_a_passing_answer(drawn: int, passed: in
     assert estimate(drawn, passed, k) == pytest.approx(sum(map(any, choices)) / len(choices))
 
 
-def _case(status: CaseStatus, *others: bool) -> CaseEntry:
-    samples = tuple(SampleEntry(output="", passed=passed, score=None) for passed in others)
-    return CaseEntry(id="a", name="a", status=status, score=None, output="", samples=samples)
+def _case(status: CaseStatus, *others: bool) -> CaseResult:
+    samples = tuple(SampleResult(output="", passed=passed, score=None) for passed in others)
+    return CaseResult(id="a", name="a", status=status, score=None, output="", samples=samples)
 
 
 def test_decided_cases_with_samples_count() -> None:

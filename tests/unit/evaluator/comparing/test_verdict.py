@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.verdict_simulation import SCENARIOS, Scenario, coverage, false_alarm_rate
-from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.cases.result import CaseStatus, NoiseFloor
 from sidestep.evaluator.comparing.comparison import SINGLE, compare, with_comparisons
-from sidestep.evaluator.comparing.verdict import Noise, Pair, judge, judge_flips
-from sidestep.evaluator.results.evidence import Family, Word
-from sidestep.evaluator.results.report import NoiseEntry, Report
+from sidestep.evaluator.comparing.verdict import Pair, assess_difference, assess_flips
+from sidestep.evaluator.results.evidence import Family, VerdictWord
+from sidestep.evaluator.results.report import Report
 from tests.fakes.reports import FAIL, PASS, make_report
 
 
@@ -27,47 +28,47 @@ def _report(step: int | None, passed: int, cases: int = 30, **more: object) -> R
 @pytest.mark.parametrize(
     ("broken", "fixed", "number", "word"),
     [
-        (6, 0, 0, Word.WORSE),  # p = 0.031 by itself
-        (6, 0, 1, Word.UNDECIDED),  # not enough as the first of many
-        (9, 0, 1, Word.WORSE),  # p = 0.0039, of 0.0045
-        (9, 0, 50, Word.UNDECIDED),
-        (0, 9, 1, Word.BETTER),
-        (5, 0, 0, Word.UNDECIDED),
-        (12, 12, 0, Word.UNDECIDED),
-        (0, 0, 0, Word.UNDECIDED),
+        (6, 0, 0, VerdictWord.WORSE),  # p = 0.031 by itself
+        (6, 0, 1, VerdictWord.UNDECIDED),  # not enough as the first of many
+        (9, 0, 1, VerdictWord.WORSE),  # p = 0.0039, of 0.0045
+        (9, 0, 50, VerdictWord.UNDECIDED),
+        (0, 9, 1, VerdictWord.BETTER),
+        (5, 0, 0, VerdictWord.UNDECIDED),
+        (12, 12, 0, VerdictWord.UNDECIDED),
+        (0, 0, 0, VerdictWord.UNDECIDED),
     ],
 )
-def test_words(broken: int, fixed: int, number: int, word: Word) -> None:
-    entry = judge_flips(_pairs(broken, fixed, 60), Family(number=number), Noise())
+def test_words(broken: int, fixed: int, number: int, word: VerdictWord) -> None:
+    entry = assess_flips(_pairs(broken, fixed, 60), Family(number=number), NoiseFloor())
     assert entry.word is word
     assert entry.sentence.startswith(f"{word}: {broken} broken and {fixed} fixed of 60 cases (p")
-    assert (entry.adjusted_p_value <= 0.05) == (word is not Word.UNDECIDED)
+    assert (entry.adjusted_p_value <= 0.05) == (word is not VerdictWord.UNDECIDED)
 
 
 def test_that_the_best_was_chosen_costs_something() -> None:
-    alone = judge_flips(_pairs(9, 0, 60), Family(number=1), Noise())
-    chosen = judge_flips(_pairs(9, 0, 60), Family(number=1, candidates=5), Noise())
+    alone = assess_flips(_pairs(9, 0, 60), Family(number=1), NoiseFloor())
+    chosen = assess_flips(_pairs(9, 0, 60), Family(number=1, candidates=5), NoiseFloor())
     assert chosen.adjusted_p_value == pytest.approx(5 * alone.adjusted_p_value)
-    assert (alone.word, chosen.word) == (Word.WORSE, Word.UNDECIDED)
+    assert (alone.word, chosen.word) == (VerdictWord.WORSE, VerdictWord.UNDECIDED)
 
 
 def test_flips_that_noise_explains_are_no_evidence() -> None:
     pairs = _pairs(9, 0, 100)
-    assert judge_flips(pairs, SINGLE, Noise(0.0, 100)).word is Word.WORSE
-    noisy = judge_flips(pairs, SINGLE, Noise(0.06, 500))
-    assert noisy.word is Word.UNDECIDED
+    assert assess_flips(pairs, SINGLE, NoiseFloor(0.0, 100)).word is VerdictWord.WORSE
+    noisy = assess_flips(pairs, SINGLE, NoiseFloor(0.06, 500))
+    assert noisy.word is VerdictWord.UNDECIDED
     assert noisy.expected_noise_flips == pytest.approx(8.4, abs=0.2)  # of what was measured, the upper end
     assert "noise alone flips up to 8.4" in noisy.sentence
-    assert judge_flips(_pairs(30, 0, 100), SINGLE, Noise(0.06, 500)).word is Word.WORSE
+    assert assess_flips(_pairs(30, 0, 100), SINGLE, NoiseFloor(0.06, 500)).word is VerdictWord.WORSE
 
 
 def test_what_would_be_needed() -> None:
-    entry = judge_flips(_pairs(3, 1, 40), SINGLE, Noise())
+    entry = assess_flips(_pairs(3, 1, 40), SINGLE, NoiseFloor())
     assert entry.cases_needed is not None
     assert 200 < entry.cases_needed < 500
     assert f"about {entry.cases_needed} cases would be needed" in entry.sentence
-    few = judge_flips(_pairs(4, 0, 4), SINGLE, Noise())
-    assert (few.word, few.flips_needed) == (Word.UNDECIDED, 6)
+    few = assess_flips(_pairs(4, 0, 4), SINGLE, NoiseFloor())
+    assert (few.word, few.flips_needed) == (VerdictWord.UNDECIDED, 6)
     assert "fewer than 6 cases can show none at all" in few.sentence
 
 
@@ -76,11 +77,11 @@ def test_weights_count() -> None:
     light = [Pair(f"l{n}", "c", 1.0, True, False) for n in range(4)]
     heavy = [Pair(f"h{n}", "c", 10.0, False, True) for n in range(8)]
     rest = [Pair(f"r{n}", "c", 1.0, True, True) for n in range(20)]
-    entry = judge_flips([*light, *heavy, *rest], SINGLE, Noise())
+    entry = assess_flips([*light, *heavy, *rest], SINGLE, NoiseFloor())
     assert entry.test == "sign-flip permutation"
-    assert (entry.word, entry.difference) == (Word.BETTER, pytest.approx((80 - 4) / 104))
-    equal = judge_flips(_pairs(4, 8, 32, weight=7.0), SINGLE, Noise())
-    assert (equal.test, equal.word) == ("exact McNemar", Word.UNDECIDED)
+    assert (entry.word, entry.difference) == (VerdictWord.BETTER, pytest.approx((80 - 4) / 104))
+    equal = assess_flips(_pairs(4, 8, 32, weight=7.0), SINGLE, NoiseFloor())
+    assert (equal.test, equal.word) == ("exact McNemar", VerdictWord.UNDECIDED)
 
 
 def test_scores_likelihood_and_categories_have_verdicts_of_their_own() -> None:
@@ -90,23 +91,23 @@ def test_scores_likelihood_and_categories_have_verdicts_of_their_own() -> None:
         )
         for n in range(30)
     ]
-    judged = judge(pairs, SINGLE, Noise())
-    assert judged.verdict.word is Word.BETTER
-    assert judged.categories["joins"].word is Word.BETTER
-    assert judged.categories["joins"].adjusted_p_value == pytest.approx(4 * 2 / 2**8)
-    assert {judged.categories[f"c{n}"].word for n in range(3)} == {Word.UNDECIDED}
-    assert judged.likelihood is not None
-    assert judged.likelihood.word is Word.BETTER
-    assert judged.likelihood.interval is not None
-    assert judged.likelihood.interval.low < judged.likelihood.difference < judged.likelihood.interval.high
-    assert judged.score is not None
-    assert judged.score.difference == pytest.approx(0.05)
+    assessment = assess_difference(pairs, SINGLE, NoiseFloor())
+    assert assessment.verdict.word is VerdictWord.BETTER
+    assert assessment.categories["joins"].word is VerdictWord.BETTER
+    assert assessment.categories["joins"].adjusted_p_value == pytest.approx(4 * 2 / 2**8)
+    assert {assessment.categories[f"c{n}"].word for n in range(3)} == {VerdictWord.UNDECIDED}
+    assert assessment.likelihood is not None
+    assert assessment.likelihood.word is VerdictWord.BETTER
+    assert assessment.likelihood.interval is not None
+    assert assessment.likelihood.interval.low < assessment.likelihood.difference < assessment.likelihood.interval.high
+    assert assessment.score is not None
+    assert assessment.score.difference == pytest.approx(0.05)
 
 
 def test_measures_that_are_missing_or_not_finite_are_left_out() -> None:
     before, after = _report(10, 5), _report(20, 5)
-    cases = tuple(case.model_copy(update={"score": math.nan if n else None}) for n, case in enumerate(after.test_cases))
-    entry = compare(before, after.model_copy(update={"test_cases": cases}))
+    cases = tuple(replace(case, score=math.nan if n else None) for n, case in enumerate(after.test_cases))
+    entry = compare(before, replace(after, test_cases=cases))
     assert (entry.score, entry.likelihood) == (None, None)
 
 
@@ -129,16 +130,18 @@ def test_each_comparison_knows_which_of_many_it_is() -> None:
         "previous": (2, 1), "best": (2, 2), "base": (3, 1), "previous_version": (3, 1), "previous_version_best": (3, 1)
     }  # fmt: skip
     assert last.comparisons["base"].verdict is not None
-    assert last.comparisons["base"].verdict.word is Word.BETTER
+    assert last.comparisons["base"].verdict.word is VerdictWord.BETTER
 
 
 def test_a_known_verdict_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     others = [_report(10, 10)]
     first = with_comparisons(_report(20, 12), others)
     with monkeypatch.context() as patch:
-        patch.setattr("sidestep.evaluator.comparing.comparison.judge", lambda *_: pytest.fail("worked out again"))
+        patch.setattr(
+            "sidestep.evaluator.comparing.comparison.assess_difference", lambda *_: pytest.fail("worked out again")
+        )
         assert with_comparisons(first, others) == first
-    noisy = first.model_copy(update={"noise": NoiseEntry(flip_rate=0.1, cases=50)})
+    noisy = replace(first, noise=NoiseFloor(flip_rate=0.1, cases=50))
     assert with_comparisons(noisy, others) != noisy
 
 

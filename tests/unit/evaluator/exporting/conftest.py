@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,8 @@ def land(reports: ReportsFolder, step: int | None, *, hostile: bool = False, sec
         step, {"a": first, "b": other}, training=training, finished_at=f"2026-01-01T00:{second:02}:{step or 0:02}+00:00"
     )
     if hostile:
-        cases = tuple(
-            case.model_copy(update={"output": "<script>|\x1b[31m\ud800", "category": "x/y:é|"})
-            for case in report.test_cases
-        )
-        report = report.model_copy(update={"test_cases": cases})
+        cases = tuple(replace(case, output="<script>|\x1b[31m\ud800", category="x/y:é|") for case in report.test_cases)
+        report = replace(report, test_cases=cases)
     assert commit_report(reports, report, forced=second > 0)
     refresh_derived_files(reports)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,7 @@ def test_junit(reports: ReportsFolder, tmp_path: Path) -> None:
 
 def test_junit_of_what_did_not_fail(tmp_path: Path) -> None:
     statuses = {"u": CaseStatus.UNSCORED, "e": CaseStatus.EXPECTED_FAILURE, "p": CaseStatus.UNEXPECTED_PASS}
-    rejected = make_report(5, {}).model_copy(update={"outcome": Outcome.REJECTED, "reason": "one bit flipped"})
+    rejected = replace(make_report(5, {}), outcome=Outcome.REJECTED, reason="one bit flipped")
     write_junit(tmp_path / "junit.xml", [make_report(10, statuses), rejected])
     first, second = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
     assert (first.skipped, first.failures) == (2, 0)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def test_a_forced_rerun_is_another_evaluation(reports: ReportsFolder) -> None:
 def test_hostile_text_is_only_in_packed_letters(reports: ReportsFolder) -> None:
     hostile = "</script><script>alert(1)</script>\ud800"
     report = make_report(10, {"a": FAIL}, version="1<script>alert(1)</script>")
-    case = report.test_cases[0].model_copy(update={"output": hostile, "id": hostile, "name": hostile})
-    report = report.model_copy(update={"test_cases": (case,), "expert_name": hostile, "reason": hostile})
+    case = replace(report.test_cases[0], output=hostile, id=hostile, name=hostile)
+    report = replace(report, test_cases=(case,), expert_name=hostile, reason=hostile)
     build.write_dashboard(reports, _stored(report))
     text = reports.dashboard.read_text()
     assert "alert(1)" not in text.replace("&lt;script&gt;alert(1)&lt;/script&gt;", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.comparing.comparison import compare
 from sidestep.evaluator.presenting.markdown import report_markdown, visible
 from sidestep.evaluator.presenting.tables import StatusRow, comparison_table, status_table, summary_table
+from sidestep.evaluator.results.counting import count_results
 from sidestep.evaluator.results.migration import parse_report
-from sidestep.evaluator.results.report import InvalidReport, Report, count_results, outcome_of
+from sidestep.evaluator.results.report import InvalidReport, Report, outcome_of
 from sidestep.shared.protocol.outcomes import parse_outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
@@ -44,17 +46,14 @@ HOSTILE = [
 
 def _hostile(text: str) -> Report:
     report = make_report(10, {"a": FAIL, "b": PASS})
-    case = report.test_cases[0].model_copy(
-        update={"name": text, "output": text, "category": text, "keywords_found": (text,)}
-    )
-    return report.model_copy(
-        update={
-            "test_cases": (case,),
-            "expert_name": text,
-            "expert_version": text,
-            "reason": text,
-            "categories": {text: count_results(())},
-        }
+    case = replace(report.test_cases[0], name=text, output=text, category=text, keywords_found=(text,))
+    return replace(
+        report,
+        test_cases=(case,),
+        expert_name=text,
+        expert_version=text,
+        reason=text,
+        categories={text: count_results(())},
     )
 
 
@@ -140,8 +139,8 @@ def test_round_trip_and_foreign_files() -> None:
 
 def test_long_outputs_are_cut_in_markdown_only() -> None:
     report = make_report(10, {"a": PASS})
-    case = report.test_cases[0].model_copy(update={"output": "x" * 2000})
-    report = report.model_copy(update={"test_cases": (case,)})
+    case = replace(report.test_cases[0], output="x" * 2000)
+    report = replace(report, test_cases=(case,))
     assert "1500 more characters" in report_markdown(report)
     assert "x" * 2000 in report.to_bytes().decode()
 
@@ -152,4 +151,4 @@ def test_visible() -> None:
 
 def test_the_document_names_every_key() -> None:
     text = (Path(__file__).resolve().parents[4] / "docs" / "reports.md").read_text()
-    assert [name for name in Report.model_fields if f"`{name}`" not in text] == []
+    assert [field.name for field in fields(Report) if f"`{field.name}`" not in text] == []

@@ -35,7 +35,7 @@ def test_a_commit_is_whole_and_the_same_identity_commits_once(reports: ReportsFo
         "report.md",
     ]
     assert _names(reports) == ["checkpoint-10"]
-    assert [record.identity for record in list_outcomes(reports)] == [report.identity.identity]
+    assert [record.identity for record in list_outcomes(reports)] == [report.identity]
 
 
 def test_another_identity_of_the_same_step_archives_the_old_one(reports: ReportsFolder) -> None:

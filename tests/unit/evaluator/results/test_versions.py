@@ -176,14 +176,14 @@ def test_reports_of_the_host_are_read_and_never_rewritten(reports: ReportsFolder
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"[]", "no JSON object"),
+        (b"[]", "not a JSON object"),
         (b"{", "document"),
         (b"[" * 100_000, "document"),
         (b'{"schema_version": 99}', "newer than this Sidestep"),
         (b'{"checkpoint": "final"}', "names no step"),
     ],
 )
-def test_what_is_no_report(content: bytes, reason: str) -> None:
+def test_what_is_not_a_report(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidReport, match=reason):
         parse_report(content)
 

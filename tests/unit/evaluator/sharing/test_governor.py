@@ -202,7 +202,7 @@ def test_without_a_limit_it_never_rests_and_still_reports() -> None:
     training = SimulatedTraining(seconds=0.8, cost=0.3)
     sharing = simulate(training, Policy(max_slowdown=None), decode_steps=600).end()
     assert sharing.rested_seconds == 0
-    assert sharing.evaluation.slowdown == pytest.approx(0.3, abs=0.08)
+    assert sharing.slowdown == pytest.approx(0.3, abs=0.08)
 
 
 def test_without_training_it_runs_at_full_speed() -> None:
@@ -210,7 +210,7 @@ def test_without_training_it_runs_at_full_speed() -> None:
     governor.begin((Path("pace"),))
     for _ in range(100):
         governor.between_steps()
-    assert not governor.training and governor.end().evaluation.slowdown is None
+    assert not governor.training and governor.end().slowdown is None
 
 
 def test_a_check_can_end_a_rest() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine.protocol import EngineInfo, OnAnswer, OnStep
+from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
+from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 from sidestep.evaluator.sharing.governor import Governor, Policy
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Finished
@@ -21,7 +21,7 @@ from sidestep.shared.errors import DeadlinePassed
 class TableEngine:
     """Answers "yes" to everything, asking the hook before each answer."""
 
-    info = EngineInfo("base", "f" * 64, "cpu", "float32", {})
+    info = EngineInfo(base_model="base", base_fingerprint="f" * 64, device="cpu", dtype="float32")
 
     def __init__(self, before_each: Callable[[int], None] = lambda number: None) -> None:
         self._before_each = before_each
@@ -70,7 +70,7 @@ def test_all_cases_are_answered_and_the_cost_is_told(assignment: Assignment) -> 
     engine = TableEngine()
     worker_for(engine, events).evaluate(assignment)
     assert sum(isinstance(event, CaseDone) for event in events) == 4
-    assert isinstance(events[-1], Finished) and events[-1].sharing.evaluation.slowdown is None
+    assert isinstance(events[-1], Finished) and events[-1].sharing.slowdown is None
     assert engine.log == ["alone", "detach"]
 
 

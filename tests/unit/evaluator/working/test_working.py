@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.evaluator.cases.exchange import Decoding, EngineInfo
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
-from sidestep.evaluator.engine.protocol import EngineInfo
 from sidestep.evaluator.settings import EngineSettings, Order
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.watching.tasks import Conditions, pending_tasks
@@ -37,8 +36,9 @@ from tests.fakes.checkpoints import write_checkpoint
 
 CONDITIONS = Conditions("suite", "decoding")
 RESULT = CaseResult(
-    "a", "name", "c", CaseStatus.FAILED, 0.0, "out\ud800", (CheckResult("exact", False, 0.0, "x"),), ("k",), (), None
-)
+    id="a", name="name", category="c", status=CaseStatus.FAILED, score=0.0, output="out\ud800",
+    checks=(CheckResult("exact", False, 0.0, "x"),), expected_keywords=("k",),
+)  # fmt: skip
 
 
 def _candidate(step: int, *, model: str = "tiny", skipped: str | None = None) -> Candidate:
@@ -61,7 +61,7 @@ def test_what_has_an_outcome_is_not_pending() -> None:
 
 
 def test_base_is_done_by_name_until_the_engine_can_tell() -> None:
-    info = EngineInfo("x", "f" * 64, "cpu", "float32", {})
+    info = EngineInfo(base_model="x", base_fingerprint="f" * 64, device="cpu", dtype="float32")
     task = CONDITIONS.base_task("tiny", info.base_fingerprint)
     assert CONDITIONS.has_base("tiny", [task.identity])
     assert not CONDITIONS.has_base("other", [task.identity])
@@ -89,8 +89,9 @@ def test_messages_survive_the_pipe() -> None:
         assert line.count(b"\n") == 1
         assert json.loads(line)["kind"] == command.kind  # type: ignore[attr-defined]
         assert encode(decode_command(line)) == line
+    info = EngineInfo(base_model="x", device="cpu", versions={"a": "1"}, notes=("n",), exact=True)
     events = [
-        Ready(EngineInfo("x", "f", "cpu", "float32", {"a": "1"}, ("n",))), CaseDone(RESULT), Progress("x", 3),
+        Ready(info), CaseDone(RESULT), Progress("x", 3),
         Finished(1.0, 2.0), Failed("attempt", "m", None, True),
     ]  # fmt: skip
     for event in events:

@@ -98,7 +98,7 @@ def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Lin
     bases = [each for each in evaluated if each.report.step is None]
     for each in evaluated:
         if each.report.step is not None:
-            groups.setdefault((each.report.expert_version, each.report.identity.model_folder), []).append(each)
+            groups.setdefault((each.report.expert_version, each.report.identity.key.model_folder), []).append(each)
     newest_last = sorted(groups.items(), key=lambda item: max(each.report.timing.finished_at for each in item[1]))
     lines = []
     for (version, model), members in newest_last:
@@ -117,7 +117,7 @@ def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Lin
 def _base_of(model: str, bases: Sequence[Stored]) -> list[Stored]:
     """The base model's report, by the name of its folder; whichever there is, where it was called otherwise."""
     current = [each for each in bases if not each.archived]
-    return [each for each in current if each.report.identity.model_folder == model] or current[-1:]
+    return [each for each in current if each.report.identity.key.model_folder == model] or current[-1:]
 
 
 def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sidestep.evaluator.comparing.comparison import best_of
-from sidestep.evaluator.results.document import Document
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 
 SCHEMA_VERSION = 2
 
 
-def history_document(current: Sequence[Report], archived: Sequence[Report]) -> dict[str, Any]:
+def comparison_json(current: Sequence[Report], archived: Sequence[Report]) -> dict[str, Any]:
     """The whole document; deleting the file loses nothing.
 
     ``archived`` reports have been replaced by later ones (an earlier version, run or suite), and are marked so.
@@ -35,18 +35,18 @@ def _checkpoints(reports: Iterable[Report], archived: bool) -> list[dict[str, An
             "checkpoint": report.checkpoint,
             "step": report.step,
             "expert_version": report.expert_version,
-            "model_folder": report.identity.model_folder,
+            "model_folder": report.identity.key.model_folder,
             "id": report.identity.id,
             "archived": archived,
             "outcome": report.outcome.value,
             "reason": report.reason,
             "success_rate": report.test_results.success_rate if report.evaluated else None,
-            "interval": _dumped(report.test_results.interval),
-            "weighted": _dumped(report.test_results.weighted),
+            "interval": _interval(report),
+            "weighted": report.test_results.weighted.to_dict() if report.test_results.weighted else None,
             "passed": report.test_results.passed,
             "failed": report.test_results.failed,
-            "categories": {name: each.success_rate for name, each in report.categories.items()},
-            "verdicts": {name: _verdict(each) for name, each in report.comparisons.items() if each.verdict},
+            "categories": {name: counts.success_rate for name, counts in report.categories.items()},
+            "verdicts": {name: _verdict(entry) for name, entry in report.comparisons.items() if entry.verdict},
             "train_loss": report.training.loss,
             "latency_seconds": report.timing.latency_seconds,
             "previous_checkpoint": report.comparison.previous_checkpoint,
@@ -79,14 +79,14 @@ def _versions(current: Sequence[Report], archived: Sequence[Report]) -> list[dic
     Of a checkpoint that was evaluated several times, the newest report counts.
     """
     newest: dict[tuple[str, str, int], Report] = {}
-    for report in (*sorted(archived, key=lambda each: each.timing.finished_at), *current):
+    for report in (*sorted(archived, key=lambda report: report.timing.finished_at), *current):
         if report.evaluated and report.step is not None:
-            newest[report.expert_version, report.identity.model_folder, report.step] = report
+            newest[report.expert_version, report.identity.key.model_folder, report.step] = report
     versions = dict.fromkeys(version for version, *_ in sorted(newest, key=lambda key: newest[key].timing.finished_at))
     described = []
     for version in versions:
-        reports = [each for (own, *_), each in newest.items() if own == version]
-        last, best = max(reports, key=lambda each: each.step or 0), best_of(reports)
+        reports = [report for (own, *_), report in newest.items() if own == version]
+        last, best = max(reports, key=lambda report: report.step or 0), best_of(reports)
         described.append(
             {
                 "expert_version": version,
@@ -102,17 +102,18 @@ def _named(report: Report) -> dict[str, Any]:
     counts = report.test_results
     return {
         "checkpoint": report.checkpoint,
-        "model_folder": report.identity.model_folder,
+        "model_folder": report.identity.key.model_folder,
         "id": report.identity.id,
         "success_rate": counts.success_rate,
-        "interval": _dumped(counts.interval),
+        "interval": _interval(report),
         "passed": counts.passed,
         "failed": counts.failed,
     }
 
 
-def _dumped(value: Document | None) -> dict[str, Any] | None:
-    return value.model_dump(mode="json") if value else None
+def _interval(report: Report) -> dict[str, Any] | None:
+    interval = report.test_results.interval
+    return asdict(interval) if interval else None
 
 
 def _cases(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:

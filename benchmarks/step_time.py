@@ -30,7 +30,7 @@ from benchmarks.results import Results, median, spread, table
 from benchmarks.workload import MAX_NEW_TOKENS, ROOT, Workload, prepare_workload
 from sidestep.evaluator.cases.exchange import Decoding
 from sidestep.evaluator.settings import DEFAULT_ENGINE, EngineSettings
-from sidestep.evaluator.sharing.slowdown import Step, caused, estimate
+from sidestep.evaluator.sharing.slowdown import Step, estimate, slowdown_over
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
 from sidestep.evaluator.working.worker_process import WorkerProcess
@@ -145,8 +145,9 @@ class Evaluating:
         self._next += 1
         self.worker.send(
             Assignment(
-                folder.name, (folder,), describe_files(folder), self._suite.source or Path(), self._suite.sha256,
-                Decoding(max_new_tokens=MAX_NEW_TOKENS), paces=(self._training.model.pace,),
+                label=folder.name, sources=(folder,), files=describe_files(folder),
+                suite_path=self._suite.source or Path(), suite_sha256=self._suite.sha256,
+                decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS), paces=(self._training.model.pace,),
             )
         )  # fmt: skip
 
@@ -198,7 +199,7 @@ def describe_slowdown(training: Training, windows: list[Window]) -> str:
         for kind, since, until in windows
         if begin >= since and end <= until
     ]
-    cost = caused(estimate(steps), [step for step in steps if step.beside])
+    cost = slowdown_over([step for step in steps if step.overlap], estimate(steps))
     if cost.slowdown is None or cost.low is None or cost.high is None:
         return "too few steps"
     return f"{cost.slowdown:+.1%} ({cost.low:+.1%} to {cost.high:+.1%})"

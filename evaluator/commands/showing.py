@@ -26,7 +26,7 @@ from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.watching.scan import scan
 from sidestep.evaluator.watching.tasks import NO_SUITE, Conditions, pending_tasks
-from sidestep.evaluator.working.attempts import finished_cases
+from sidestep.evaluator.working.attempts import count_finished_cases
 from sidestep.shared.errors import NotComparable
 from sidestep.shared.files import to_json
 from sidestep.shared.launch.live_display import evaluator_row, training_rows
@@ -92,7 +92,7 @@ def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
         for record in outcomes
     ]
     for task in tasks:
-        done = finished_cases(reports, task.identity)
+        done = count_finished_cases(reports, task.identity)
         state = "evaluating" if task.identity.label in evaluating else "pending"
         detail = f"{done} cases finished" if done else ""
         version = task.candidate.marker.expert_version if task.candidate and task.candidate.marker else ""

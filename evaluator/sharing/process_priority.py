@@ -1,4 +1,4 @@
-"""How much of the processor a worker takes beside training, and that it dies with its supervisor.
+"""The priority of a worker beside training, and that it dies with its supervisor.
 
 Linux shares the processor between sessions first (autogroup). A worker with a session of its own is held by that
 session's weight, which may be changed at any time without privileges. It is low, except in the bursts that the governor
@@ -40,36 +40,41 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-class ProcessorShare:
-    """This process's share of a busy processor: ``low`` or, where that can be changed, ``full``."""
+class ProcessPriority:
+    """This process's priority: low or, where its session's weight can be changed, full."""
 
-    def __init__(self) -> None:
-        self._weight: int | None = None
-        self.words = f"a low session weight (nice {LOW_WEIGHT})"
-        if not (leads_session() and sessions_have_weights() and self._set(LOW_WEIGHT)):
-            self.words = _idle_class()
-        self._idle = self.words == IDLE_CLASS
+    def __init__(self, description: str, session_weight: int | None = None) -> None:
+        """``session_weight``: the weight that was set; None where there is none to set."""
+        self.description = description
+        self._weight = session_weight
+
+    @classmethod
+    def lower(cls) -> ProcessPriority:
+        """Give this process a low priority, by its session's weight where it leads a session that has one."""
+        if leads_session() and sessions_have_weights() and _write_session_weight(LOW_WEIGHT):
+            return cls(f"a low session weight (nice {LOW_WEIGHT})", LOW_WEIGHT)
+        return cls(_enter_idle_class())
 
     @property
     def can_change(self) -> bool:
         return self._weight is not None
 
-    def low(self) -> None:
-        """Leave the processor to whoever wants it."""
-        if self._weight not in (None, LOW_WEIGHT):
-            self._set(LOW_WEIGHT)
+    def set_priority(self, *, full: bool) -> None:
+        """Compete like any other process, or leave the processor to whoever wants it, where that can be changed.
 
-    def full(self) -> None:
-        """Compete like any other process."""
-        if self._weight not in (None, FULL_WEIGHT):
-            self._set(FULL_WEIGHT)
+        The kernel takes ten changes a second; one that comes too soon is made at the next call.
+        """
+        wanted = FULL_WEIGHT if full else LOW_WEIGHT
+        if self._weight not in (None, wanted) and _write_session_weight(wanted):
+            self._weight = wanted
 
-    def yields_to(self, pace: Pace) -> bool:
+    def is_preempted_by(self, pace: Pace) -> bool:
         """Whether that training has the processor whenever it wants it, because this process is in the idle class.
 
-        The kernel must weigh the two against each other directly. False as well where the system does not tell.
+        The kernel must compare the two directly, not their sessions or groups. False as well where the system does not
+        tell.
         """
-        if not self._idle or pace.process_space != process_space():
+        if self.description != IDLE_CLASS or pace.process_space != process_space():
             return False
         training = PROCESSES / str(pace.process)
         with suppress(OSError):
@@ -78,13 +83,12 @@ class ProcessorShare:
             return not sessions_have_weights() or _session(SESSION_WEIGHT) == _session(training / "autogroup")
         return False
 
-    def _set(self, weight: int) -> bool:
-        """The kernel takes ten changes a second; one that comes too soon is made at the next call."""
-        with suppress(OSError):
-            SESSION_WEIGHT.write_text(str(weight))
-            self._weight = weight
-            return True
-        return False
+
+def _write_session_weight(weight: int) -> bool:
+    with suppress(OSError):
+        SESSION_WEIGHT.write_text(str(weight))
+        return True
+    return False
 
 
 def sessions_have_weights() -> bool:
@@ -115,7 +119,7 @@ def _session(autogroup: Path) -> str:
     return autogroup.read_text().partition(" ")[0].strip()
 
 
-def _idle_class() -> str:
+def _enter_idle_class() -> str:
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

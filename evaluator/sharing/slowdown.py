@@ -2,7 +2,7 @@
 
 Every step is a measurement: how long it took, and during what part of it the evaluator was at work (0..1). The
 logarithm of the seconds is regressed on that part within blocks of neighbouring steps, so that what changes slowly
-(other work on the machine, longer rows) cancels out, and single slow steps are weighed down (Huber).
+(other work on the machine, longer rows) cancels out, and single slow steps get little weight (Huber).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sidestep.evaluator.cases.result import Slowdown
 BLOCK_STEPS = 24  # neighbours that are compared with each other
 HUBER = 1.345  # residuals beyond this many deviations count less
 LEAST_STEPS = 6  # of each kind, before anything is said
-BESIDE = 0.5  # a step counts as "beside" from this part on, and as "alone" up to the next
+BESIDE = 0.5  # a step counts as "beside" from this overlap on, and as "alone" up to the next
 ALONE = 0.05
 
 Array = NDArray[np.float64]
@@ -31,7 +31,7 @@ class Step:
     """One training step: its length in seconds, and the part of it during which the evaluator was at work."""
 
     seconds: float
-    beside: float
+    overlap: float
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,14 @@ class Estimate:
 
 def estimate(steps: Sequence[Step]) -> Estimate | None:
     """The effect of the evaluator on a step; None while too few steps of both kinds were seen close to each other."""
-    kinds = count(steps)
-    if min(kinds) < LEAST_STEPS:
+    if min(count_kinds(steps)) < LEAST_STEPS:
         return None
-    seconds = np.log([max(each.seconds, 1e-6) for each in steps])
-    beside = np.array([each.beside for each in steps])
+    seconds = np.log([max(step.seconds, 1e-6) for step in steps])
+    overlap = np.array([step.overlap for step in steps])
     block = np.arange(len(steps)) // BLOCK_STEPS
     weights = np.ones(len(steps))
     for _ in range(8):
-        x, y = _within(beside, block, weights), _within(seconds, block, weights)
+        x, y = _within(overlap, block, weights), _within(seconds, block, weights)
         spread = float((weights * x * x).sum())
         if spread < 0.5:
             return None
@@ -76,30 +75,30 @@ def estimate(steps: Sequence[Step]) -> Estimate | None:
     return Estimate(effect, float(np.sqrt(variance / float((x * x).sum()))), freedom)
 
 
-def caused(effect: Estimate | None, steps: Sequence[Step]) -> Slowdown:
-    """What an evaluation cost: the effect, times the part of these steps during which the evaluator was at work."""
-    beside, alone = count(steps)
-    if effect is None or not steps:
+def slowdown_over(steps: Sequence[Step], measured: Estimate | None) -> Slowdown:
+    """What the evaluator cost these steps: the effect, times the part of them during which it was at work."""
+    beside, alone = count_kinds(steps)
+    if measured is None or not steps:
         return Slowdown(steps_beside=beside, steps_alone=alone)
-    part = sum(each.beside * each.seconds for each in steps) / sum(each.seconds for each in steps)
-    low, high = (slowdown_of(bound, part) for bound in effect.bounds())
-    return Slowdown(slowdown_of(effect.effect, part), low, high, beside, alone)
+    part = sum(step.overlap * step.seconds for step in steps) / sum(step.seconds for step in steps)
+    low, high = (slowdown_of(bound, part) for bound in measured.bounds())
+    return Slowdown(slowdown_of(measured.effect, part), low, high, beside, alone)
 
 
-def lost(effect: float) -> float:
+def loss_of(effect: float) -> float:
     """The part of a second at work that training loses."""
     return 1 - math.exp(-effect)
 
 
 def slowdown_of(effect: float, part: float) -> float:
     """How much longer training takes when the evaluator works for a part of the time."""
-    loss = part * lost(effect)
+    loss = part * loss_of(effect)
     return loss / (1 - loss)
 
 
-def count(steps: Sequence[Step]) -> tuple[int, int]:
+def count_kinds(steps: Sequence[Step]) -> tuple[int, int]:
     """How many steps were beside the evaluator, and how many alone."""
-    return sum(each.beside >= BESIDE for each in steps), sum(each.beside <= ALONE for each in steps)
+    return sum(step.overlap >= BESIDE for step in steps), sum(step.overlap <= ALONE for step in steps)
 
 
 def _within(values: Array, block: NDArray[np.int_], weights: Array) -> Array:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,35 +30,20 @@ _case_results: TypeAdapter[CaseResult] = TypeAdapter(CaseResult)
 
 
 class Attempt:
-    """One evaluator's hand on one outcome; a context manager that keeps the results file open.
+    """One evaluator's attempt at one outcome, with what earlier attempts have finished."""
 
-    ``fresh`` forgets what earlier attempts finished (a forced rerun).
-    """
-
-    def __init__(self, reports: ReportsFolder, identity: Identity, *, fresh: bool = False) -> None:
-        self._folder = reports.attempts / identity.id
-        if fresh:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self.finished: dict[str, CaseResult] = _read_results(self._folder)
-        self._file = -1
-
-    def __enter__(self) -> Attempt:
-        path = self._folder / f"cases-{uuid.uuid4().hex}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._file)
+    def __init__(self, folder: Path, descriptor: int, finished: dict[str, CaseResult]) -> None:
+        """``descriptor`` is open for appending finished cases."""
+        self._folder = folder
+        self._descriptor = descriptor
+        self.finished = finished
 
     def add(self, result: CaseResult) -> None:
         """Keep one finished case; the first result of a case stands. Raises OSError when the disk is full."""
         self.finished.setdefault(result.id, result)
         line = memoryview(to_json_line(_case_results.dump_python(result)))
         while line:
-            line = line[os.write(self._file, line) :]
+            line = line[os.write(self._descriptor, line) :]
 
     def record_failure(self, reason: str) -> int:
         """Count a failed attempt durably; returns how many there are now."""
@@ -76,7 +61,25 @@ class Attempt:
             self._folder.parent.rmdir()  # succeeds only when it is empty
 
 
-def finished_cases(reports: ReportsFolder, identity: Identity) -> int:
+@contextmanager
+def open_attempt(reports: ReportsFolder, identity: Identity, *, fresh: bool = False) -> Iterator[Attempt]:
+    """Begin or go on with an attempt; its file is open while the block runs.
+
+    ``fresh`` forgets what earlier attempts finished (a forced rerun). Raises OSError when the folder cannot be written.
+    """
+    folder = reports.attempts / identity.id
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = _read_results(folder)
+    descriptor = os.open(folder / f"cases-{uuid.uuid4().hex}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        yield Attempt(folder, descriptor, finished)
+    finally:
+        os.close(descriptor)
+
+
+def count_finished_cases(reports: ReportsFolder, identity: Identity) -> int:
     """How many cases of an evaluation in progress are finished."""
     return len(_read_results(reports.attempts / identity.id))
 

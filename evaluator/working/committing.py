@@ -76,13 +76,13 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> Report:
             started_at=_iso(ending.started_at) or "",
             finished_at=_iso(ending.finished_at) or "",
             latency_seconds=ending.finished_at - marker.published_at if marker and marker.published_at else None,
-            attach_seconds=ending.attach_seconds,
-            generate_seconds=ending.generate_seconds,
+            attach_seconds=ending.work.attach_seconds,
+            generate_seconds=ending.work.generate_seconds,
             attempts=ending.attempts,
         ),
         pass_at_k=pass_at_k(cases),
-        noise=ending.noise,
-        sharing=ending.sharing,
+        noise=ending.work.noise,
+        sharing=ending.work.sharing,
         judge=llm_judge_entry(cases, ending.suite),
     )
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from sidestep.evaluator.cases.case import Suite
 from sidestep.evaluator.cases.exchange import EngineInfo
-from sidestep.evaluator.cases.result import CaseResult, NoiseFloor, Sharing
+from sidestep.evaluator.cases.result import CaseResult
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.watching.tasks import Task
 from sidestep.evaluator.working.attempts import MAX_ATTEMPTS, Attempt
-from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, Finished, Progress
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Failed, FailureKind, Finished, Progress
 from sidestep.evaluator.working.model_worker import ModelWorker
 from sidestep.shared.errors import EngineError
 from sidestep.shared.logs import get_logger
@@ -25,23 +25,20 @@ from sidestep.shared.protocol.outcomes import Outcome
 log = get_logger("evaluator")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How an evaluation ended. Times are wall clock (for people) and seconds."""
+    """How an evaluation ended. Times are wall clock, in seconds, for people."""
 
     task: Task
-    outcome: Outcome
-    reason: str | None
-    cases: tuple[CaseResult, ...]
     suite: Suite | None
-    engine: EngineInfo | None
+    outcome: Outcome
+    reason: str | None = None
+    cases: tuple[CaseResult, ...] = ()
+    engine: EngineInfo | None = None
     started_at: float
     finished_at: float
-    attach_seconds: float = 0.0
-    generate_seconds: float = 0.0
     attempts: int = 1
-    sharing: Sharing = field(default_factory=Sharing)
-    noise: NoiseFloor = field(default_factory=NoiseFloor)
+    work: Finished = field(default_factory=Finished)  # what the worker said at the end; nothing where it did not
 
 
 OnProgress = Callable[[Task, Mapping[str, CaseResult], int], None]  # task, finished cases, cases in all
@@ -61,34 +58,38 @@ class Evaluation:
         Raises StopRequested when asked to stop, BaseModelError when nothing can be evaluated as things are, OSError
         when finished cases cannot be kept.
         """
-        started = time.time()
+        started_at = time.time()
+
+        def end(outcome: Outcome, reason: str | None) -> Ending:
+            return Ending(
+                task=task, suite=suite, outcome=outcome, reason=reason, engine=self._worker.info,
+                started_at=started_at, finished_at=time.time(),
+            )  # fmt: skip
+
         candidate = task.candidate
-        if candidate and (candidate.rejected or candidate.skipped):
-            outcome = Outcome.REJECTED if candidate.rejected else Outcome.SKIPPED
-            return self._ending(task, outcome, candidate.rejected or candidate.skipped, suite, started)
+        if candidate and candidate.rejected:
+            return end(Outcome.REJECTED, candidate.rejected)
+        if candidate and candidate.skipped:
+            return end(Outcome.SKIPPED, candidate.skipped)
         if suite is None or not suite.cases:
-            return self._ending(task, Outcome.SKIPPED, f"no test cases in {self._settings.suite_path}", suite, started)
+            return end(Outcome.SKIPPED, f"no test cases in {self._settings.suite_path}")
         try:
             said = self._work(task, suite, attempt)
         except EngineError as error:
-            said = Failed("attempt", error.message, error.hint)
+            said = Failed(FailureKind.ATTEMPT, error.message, error.hint)
         if isinstance(said, Failed):
-            return self._failed(task, said, suite, attempt, started)
-        cases = tuple(attempt.finished[case.id] for case in suite.cases)
+            failure = self._outcome_of(task, said, attempt)
+            return end(*failure) if failure else None
         return Ending(
-            task,
-            Outcome.EVALUATED,
-            None,
-            cases,
-            suite,
-            self._worker.info,
-            started,
-            time.time(),
-            said.attach_seconds,
-            said.generate_seconds,
-            attempt.failures + 1,
-            said.sharing,
-            said.noise,
+            task=task,
+            suite=suite,
+            outcome=Outcome.EVALUATED,
+            cases=tuple(attempt.finished[case.id] for case in suite.cases),
+            engine=self._worker.info,
+            started_at=started_at,
+            finished_at=time.time(),
+            attempts=attempt.failures + 1,
+            work=said,
         )
 
     def _work(self, task: Task, suite: Suite, attempt: Attempt) -> Finished | Failed:
@@ -120,18 +121,19 @@ class Evaluation:
             deadline_seconds=self._settings.deadline_seconds,
         )
 
-    def _failed(self, task: Task, failed: Failed, suite: Suite, attempt: Attempt, started: float) -> Ending | None:
+    def _outcome_of(self, task: Task, failed: Failed, attempt: Attempt) -> tuple[Outcome, str] | None:
+        """The outcome of a failure and its reason; None while it only costs an attempt, which is counted."""
+        label = task.identity.label
         reason = f"{failed.message} ({failed.hint})" if failed.hint else failed.message
-        if failed.verdict in ("rejected", "vanished"):
-            return self._ending(task, Outcome(failed.verdict), reason, suite, started)
-        if failed.verdict == "deadline":
-            log.error("%s: %s", task.identity.label, reason)
-            return self._ending(task, Outcome.ERROR, reason, suite, started)
+        if failed.failure is FailureKind.REJECTED:
+            return Outcome.REJECTED, reason
+        if failed.failure is FailureKind.VANISHED:
+            return Outcome.VANISHED, reason
+        if failed.failure is FailureKind.DEADLINE:
+            log.error("%s: %s", label, reason)
+            return Outcome.ERROR, reason
         count = attempt.record_failure(reason)
-        log.error("%s: attempt %d of %d failed: %s", task.identity.label, count, MAX_ATTEMPTS, reason)
+        log.error("%s: attempt %d of %d failed: %s", label, count, MAX_ATTEMPTS, reason)
         if count < MAX_ATTEMPTS:
             return None
-        return self._ending(task, Outcome.ERROR, f"{count} attempts failed; the last: {reason}", suite, started)
-
-    def _ending(self, task: Task, outcome: Outcome, reason: str | None, suite: Suite | None, started: float) -> Ending:
-        return Ending(task, outcome, reason, (), suite, self._worker.info, started, time.time())
+        return Outcome.ERROR, f"{count} attempts failed; the last: {reason}"

@@ -1,11 +1,12 @@
 """What supervisor and worker say to each other: one JSON document a line, over the worker's own pipes.
 
-JSON and not pickle: the worker reads files from strangers, and the supervisor must not trust what it turns into.
+JSON and not pickle: the worker reads untrusted input, and the supervisor must not trust what it turns into.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,7 +30,7 @@ class Start:
     kind: Literal["start"] = "start"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """Evaluate one checkpoint, or the base model when ``files`` is None.
 
@@ -78,22 +79,28 @@ class Progress:
 class Finished:
     """All cases of the assignment are answered."""
 
-    attach_seconds: float
-    generate_seconds: float
+    attach_seconds: float = 0.0
+    generate_seconds: float = 0.0
     sharing: Sharing = field(default_factory=Sharing)
     noise: NoiseFloor = field(default_factory=NoiseFloor)
     kind: Literal["finished"] = "finished"
 
 
+class FailureKind(StrEnum):
+    """What follows from a failure."""
+
+    REJECTED = "rejected"  # the checkpoint's end
+    VANISHED = "vanished"  # its end as well
+    DEADLINE = "deadline"  # and this
+    ATTEMPT = "attempt"  # a failed attempt, which may be repeated
+    FATAL = "fatal"  # no checkpoint can be evaluated until somebody changes something (no base model, say)
+
+
 @dataclass(frozen=True)
 class Failed:
-    """The assignment (or the start) failed.
+    """The assignment (or the start) failed."""
 
-    ``verdict``: ``rejected``, ``vanished`` and ``deadline`` are ends; ``attempt`` is a failed attempt that may be
-    repeated; ``fatal`` means that no checkpoint can be evaluated until somebody changes something (no base model, say).
-    """
-
-    verdict: Literal["rejected", "vanished", "deadline", "attempt", "fatal"]
+    failure: FailureKind
     message: str
     hint: str | None = None
     worker_ends: bool = False  # the worker exits after this and must not be given anything else
@@ -116,7 +123,7 @@ def encode(message: Event | Command) -> bytes:
 
 
 def decode_event(line: bytes) -> Event:
-    """Raises ValueError (pydantic's) for anything that is no event."""
+    """Raises ValueError (pydantic's) for anything that is not an event."""
     return _events.validate_json(line)
 
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.watching.wakeup import Wakeup, wait_for_any
-from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Failed, Finished, Progress, Ready, Start
+from sidestep.evaluator.working.messages import (
+    Assignment,
+    CaseDone,
+    Event,
+    Failed,
+    FailureKind,
+    Finished,
+    Progress,
+    Ready,
+    Start,
+)
 from sidestep.evaluator.working.worker_process import WorkerProcess
 from sidestep.shared.errors import BaseModelError, EngineError
 from sidestep.shared.logs import get_logger
@@ -90,7 +100,7 @@ class ModelWorker:
                 return event.info
             if isinstance(event, Failed):
                 self.close()
-                if event.verdict == "fatal":
+                if event.failure is FailureKind.FATAL:
                     raise BaseModelError(event.message, hint=event.hint)
                 raise EngineError(event.message, hint=event.hint)
         raise AssertionError("the stream of events ends with an exception")

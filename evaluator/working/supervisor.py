@@ -16,7 +16,7 @@ from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.watching.claim import claim
 from sidestep.evaluator.watching.tasks import NO_SUITE, Conditions, PublishedTasks, Task, TaskSource
 from sidestep.evaluator.watching.wakeup import Wakeup, Watcher, wait_for_any
-from sidestep.evaluator.working.attempts import Attempt
+from sidestep.evaluator.working.attempts import open_attempt
 from sidestep.evaluator.working.committing import commit_ending
 from sidestep.evaluator.working.evaluation import Evaluation
 from sidestep.evaluator.working.messages import Start
@@ -166,7 +166,7 @@ class Supervisor:
 
     def _evaluate(self, task: Task, suite: Suite | None, others: Sequence[Task]) -> None:
         fresh = self._history.begin(task) and task.forced
-        with Attempt(self._reports, task.identity, fresh=fresh) as attempt:
+        with open_attempt(self._reports, task.identity, fresh=fresh) as attempt:
             ending = self._evaluation.run(task, suite, attempt)
             if ending is None:
                 self._history.defer(task.identity.id)

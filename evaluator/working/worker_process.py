@@ -31,7 +31,7 @@ class WorkerProcess:
     def start(cls, *, own_session: bool = True) -> WorkerProcess:
         """Start one, by default in a session of its own: the kernel shares a processor between sessions first."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "sidestep.evaluator.working.worker"],
+            [sys.executable, "-m", "sidestep.evaluator.working.worker_main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

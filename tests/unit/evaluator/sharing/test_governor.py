@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sidestep.evaluator.sharing.governor import (
-    TRICKLE,
-    Activity,
-    Governor,
-    Policy,
-    View,
-    account,
-    believed_cost,
-    charged,
-    policy_for,
-    shortest_window,
-    should_work,
-)
-from sidestep.evaluator.sharing.slowdown import Estimate, Step, caused, estimate, lost
+from sidestep.evaluator.sharing.activity import Activity
+from sidestep.evaluator.sharing.governor import Governor
+from sidestep.evaluator.sharing.policy import DUTY_CYCLE, Policy, Snapshot, policy_for, shortest_window, should_work
+from sidestep.evaluator.sharing.slowdown import Estimate, Step, estimate, loss_of, slowdown_over
+from sidestep.evaluator.sharing.slowdown_budget import believed_cost, budget_after, cost_of
 from sidestep.shared.protocol.pace import Pace, machine_name
 
 POLICY = Policy(max_slowdown=0.02)
 
 
-def view(**changes: object) -> View:
-    values = {"training": True, "working": True, "since": 60.0, "step": 1.0, "cost": 0.25, "credit": 1.0}
-    return View(**{**values, **changes})  # type: ignore[arg-type]
+def snapshot(**changes: Any) -> Snapshot:
+    beside = Snapshot(training_active=True, working=True, since=60.0, step_seconds=1.0, cost=0.25, budget=1.0)
+    return replace(beside, **changes)
 
 
 @pytest.mark.parametrize(
     ("case", "policy", "expected"),
     [
-        (view(training=False, credit=-9.0), POLICY, True),  # nobody to hold back for
-        (view(credit=-9.0), Policy(max_slowdown=None), True),  # asked never to rest
-        (view(since=10.0), POLICY, True),  # saved up: go on
-        (view(since=10.0, credit=-0.1), POLICY, False),  # used up: rest
-        (view(since=1.0, credit=-0.1), POLICY, True),  # a window too short to be measured says nothing
-        (view(since=26.0), POLICY, False),  # time for something to compare with
-        (view(working=False, since=1.0), POLICY, False),  # rests, too, must be long enough to be measured
-        (view(working=False, since=10.0, credit=0.3), POLICY, False),  # not enough for one window: 0.23 x 2.5 s
-        (view(working=False, since=10.0, credit=0.6), POLICY, True),
-        (view(working=False, since=10.0, cost=0.01, credit=0.0), POLICY, True),  # costs less than what is allowed
+        (snapshot(training_active=False, budget=-9.0), POLICY, True),  # nobody to hold back for
+        (snapshot(budget=-9.0), Policy(max_slowdown=None), True),  # asked never to rest
+        (snapshot(since=10.0), POLICY, True),  # saved up: go on
+        (snapshot(since=10.0, budget=-0.1), POLICY, False),  # used up: rest
+        (snapshot(since=1.0, budget=-0.1), POLICY, True),  # a window too short to be measured says nothing
+        (snapshot(since=26.0), POLICY, False),  # time for something to compare with
+        (snapshot(working=False, since=1.0), POLICY, False),  # rests, too, must be long enough to be measured
+        (snapshot(working=False, since=10.0, budget=0.3), POLICY, False),  # not enough for one window: 0.23 x 2.5 s
+        (snapshot(working=False, since=10.0, budget=0.6), POLICY, True),
+        (snapshot(working=False, since=10.0, cost=0.01, budget=0.0), POLICY, True),  # costs less than what is allowed
     ],
 )
-def test_when_to_work(case: View, policy: Policy, expected: bool) -> None:
+def test_when_to_work(case: Snapshot, policy: Policy, expected: bool) -> None:
     assert should_work(case, policy) is expected
 
 
@@ -56,16 +49,16 @@ def test_windows_follow_the_step_up_to_a_limit() -> None:
 
 
 def test_a_certain_measurement_outweighs_the_prior_and_an_uncertain_one_does_not() -> None:
-    assert believed_cost(None, POLICY) == pytest.approx(lost(POLICY.prior_effect))
+    assert believed_cost(None, POLICY) == pytest.approx(loss_of(POLICY.prior_effect))
     assert believed_cost(Estimate(0.01, 0.001, 100), POLICY) == pytest.approx(0.01, abs=0.001)
-    assert believed_cost(Estimate(0.01, 2.0, 100), POLICY) == pytest.approx(lost(POLICY.prior_effect), abs=0.01)
+    assert believed_cost(Estimate(0.01, 2.0, 100), POLICY) == pytest.approx(loss_of(POLICY.prior_effect), abs=0.01)
     assert believed_cost(Estimate(-0.05, 0.001, 100), POLICY) == 0.0
 
 
-def test_the_account_saves_up_and_pays() -> None:
-    assert account([Step(1.0, 0.0)] * 100, 0.5, POLICY) == pytest.approx(2.0)
-    assert account([Step(1.0, 0.0)] * 100 + [Step(1.0, 1.0)] * 10, 0.5, POLICY) == pytest.approx(2.0 - 4.8)
-    assert account([Step(1.0, 0.0)] * 100_000, 0.5, POLICY) == pytest.approx(0.02 * 900)  # not for ever
+def test_the_budget_saves_up_and_pays() -> None:
+    assert budget_after([Step(1.0, 0.0)] * 100, 0.5, POLICY) == pytest.approx(2.0)
+    assert budget_after([Step(1.0, 0.0)] * 100 + [Step(1.0, 1.0)] * 10, 0.5, POLICY) == pytest.approx(2.0 - 4.8)
+    assert budget_after([Step(1.0, 0.0)] * 100_000, 0.5, POLICY) == pytest.approx(0.02 * 900)  # not for ever
 
 
 @pytest.mark.parametrize(
@@ -78,7 +71,7 @@ def test_the_account_saves_up_and_pays() -> None:
     ],
 )
 def test_a_burst_in_which_training_stands_still_costs_all_of_it(step: Step, expected: float) -> None:
-    assert charged(step, 0.3, typical=1.0) == pytest.approx(expected)
+    assert cost_of(step, 0.3, typical_seconds=1.0) == pytest.approx(expected)
 
 
 def test_what_is_expected_before_anything_is_measured() -> None:
@@ -92,14 +85,14 @@ def test_activity_knows_the_part_of_a_step() -> None:
     activity.begin(1.0)
     activity.end(2.0)
     activity.begin(3.5)
-    assert activity.part_of(0.0, 4.0, now=4.0) == pytest.approx(1.5 / 4)
-    assert activity.part_of(2.0, 3.0, now=4.0) == 0.0
+    assert activity.share_of(0.0, 4.0, now=4.0) == pytest.approx(1.5 / 4)
+    assert activity.share_of(2.0, 3.0, now=4.0) == 0.0
 
 
 def test_nothing_is_said_about_too_few_steps() -> None:
     assert estimate([Step(1.0, 1.0)] * 50) is None
     assert estimate([Step(1.0, 0.0)] * 5 + [Step(1.3, 1.0)] * 50) is None
-    unknown = caused(None, [Step(1.0, 1.0)])
+    unknown = slowdown_over([Step(1.0, 1.0)], None)
     assert (unknown.slowdown, unknown.steps_beside) == (None, 1)
 
 
@@ -115,7 +108,7 @@ def test_the_effect_is_found_in_spite_of_drift_and_outliers() -> None:
     assert found is not None
     low, high = found.bounds()
     assert low < 0.0953 < high and high - low < 0.05
-    cost = caused(found, steps)
+    cost = slowdown_over(steps, found)
     assert cost.slowdown == pytest.approx(0.049, abs=0.012)  # half of the time at work
     assert cost.low is not None and cost.high is not None and cost.low < 0.049 < cost.high
 
@@ -175,9 +168,9 @@ def simulate(training: SimulatedTraining, policy: Policy, decode_steps: int) -> 
         read=training.pace,
     )
     training.pass_time(40 * training.seconds, working=False)
-    governor.begin((Path("pace"),))
+    governor.begin_evaluation((Path("pace"),))
     for _ in range(decode_steps):
-        governor.between_steps()
+        governor.wait_for_turn()
         training.pass_time(0.05, working=True)
     return governor
 
@@ -185,7 +178,7 @@ def simulate(training: SimulatedTraining, policy: Policy, decode_steps: int) -> 
 @pytest.mark.parametrize("cost", [0.0, 0.1, 0.3, 1.0, 15.0])
 def test_a_simulated_training_loses_no_more_than_allowed(cost: float) -> None:
     training = SimulatedTraining(seconds=0.8, cost=cost)
-    sharing = simulate(training, Policy(max_slowdown=0.02), decode_steps=500).end()
+    sharing = simulate(training, Policy(max_slowdown=0.02), decode_steps=500).end_evaluation()
     assert training.slowdown() < 0.026
     if cost:
         assert sharing.run.low is not None and sharing.run.high is not None
@@ -200,17 +193,17 @@ def test_a_harmless_evaluator_hardly_rests() -> None:
 
 def test_without_a_limit_it_never_rests_and_still_reports() -> None:
     training = SimulatedTraining(seconds=0.8, cost=0.3)
-    sharing = simulate(training, Policy(max_slowdown=None), decode_steps=600).end()
+    sharing = simulate(training, Policy(max_slowdown=None), decode_steps=600).end_evaluation()
     assert sharing.rested_seconds == 0
     assert sharing.slowdown == pytest.approx(0.3, abs=0.08)
 
 
 def test_without_training_it_runs_at_full_speed() -> None:
     governor = Governor(POLICY, sleep=lambda seconds: pytest.fail("it rested"), read=lambda path: None)
-    governor.begin((Path("pace"),))
+    governor.begin_evaluation((Path("pace"),))
     for _ in range(100):
-        governor.between_steps()
-    assert not governor.training and governor.end().slowdown is None
+        governor.wait_for_turn()
+    assert not governor.training_active and governor.end_evaluation().slowdown is None
 
 
 def test_a_check_can_end_a_rest() -> None:
@@ -219,98 +212,97 @@ def test_a_check_can_end_a_rest() -> None:
         Policy(max_slowdown=0.001), clock=lambda: training.now, read=training.pace,
         sleep=lambda seconds: training.pass_time(seconds, working=False),
     )  # fmt: skip
-    governor.begin((Path("pace"),))
+    governor.begin_evaluation((Path("pace"),))
 
     def deadline() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
         for _ in range(10_000):
-            governor.between_steps(deadline)
+            governor.wait_for_turn(deadline)
             training.pass_time(0.05, working=True)
 
 
-class FakeShare:
-    def __init__(self, *, yields: bool = False) -> None:
-        self.yields = yields
+class FakePriority:
+    def __init__(self, *, preempted: bool = False) -> None:
+        self.preempted = preempted
         self.log: list[str] = []
 
-    def low(self) -> None:
-        self.log.append("low")
+    def set_priority(self, *, full: bool) -> None:
+        self.log.append("full" if full else "low")
 
-    def full(self) -> None:
-        self.log.append("full")
-
-    def yields_to(self, pace: Pace) -> bool:
-        return self.yields
+    def is_preempted_by(self, pace: Pace) -> bool:
+        return self.preempted
 
 
 @pytest.mark.parametrize(
     ("max_slowdown", "training", "expected"),
     [(0.02, True, "full"), (None, True, "low"), (0.02, False, "low")],
 )
-def test_full_weight_only_in_a_burst_that_training_pays_for(
+def test_full_priority_only_in_a_burst_that_training_pays_for(
     max_slowdown: float | None, training: bool, expected: str
 ) -> None:
-    simulated, share = SimulatedTraining(seconds=0.8, cost=1.0), FakeShare()
+    simulated, priority = SimulatedTraining(seconds=0.8, cost=1.0), FakePriority()
     governor = Governor(
-        Policy(max_slowdown), clock=lambda: simulated.now, share=share,
+        Policy(max_slowdown), clock=lambda: simulated.now, priority=priority,
         sleep=lambda seconds: simulated.pass_time(seconds, working=False),
         read=simulated.pace if training else lambda path: None,
     )  # fmt: skip
     simulated.pass_time(400, working=False)
-    governor.begin((Path("pace"),))
-    governor.between_steps()
-    assert share.log[-1] == expected
-    governor.end()
-    assert share.log[-1] == "low"
+    governor.begin_evaluation((Path("pace"),))
+    governor.wait_for_turn()
+    assert priority.log[-1] == expected
+    governor.end_evaluation()
+    assert priority.log[-1] == "low"
 
 
-def test_a_rest_gives_the_weight_back() -> None:
-    simulated, share = SimulatedTraining(seconds=0.8, cost=1.0), FakeShare()
+def test_a_rest_gives_the_priority_back() -> None:
+    simulated, priority = SimulatedTraining(seconds=0.8, cost=1.0), FakePriority()
     governor = Governor(
-        Policy(0.02), clock=lambda: simulated.now, read=simulated.pace, share=share,
+        Policy(0.02), clock=lambda: simulated.now, read=simulated.pace, priority=priority,
         sleep=lambda seconds: simulated.pass_time(seconds, working=False),
     )  # fmt: skip
     simulated.pass_time(400, working=False)
-    governor.begin((Path("pace"),))
+    governor.begin_evaluation((Path("pace"),))
     while governor.rested_seconds == 0:
-        governor.between_steps()
+        governor.wait_for_turn()
         simulated.pass_time(0.05, working=True)
-    assert "low" in share.log and share.log[0] == share.log[-1] == "full"
+    assert "low" in priority.log and priority.log[0] == priority.log[-1] == "full"
 
 
 @pytest.mark.parametrize(("max_slowdown", "expected"), [(0.02, ["full", "low"]), (None, ["low", "low"])])
 def test_loading_the_base_model_is_a_burst(max_slowdown: float | None, expected: list[str]) -> None:
-    share = FakeShare()
-    governor = Governor(Policy(max_slowdown), share=share)
-    governor.start()
-    governor.started()
-    assert share.log == expected
+    priority = FakePriority()
+    governor = Governor(Policy(max_slowdown), priority=priority)
+    governor.begin_loading()
+    governor.end_loading()
+    assert priority.log == expected
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
 def test_to_lose_nothing_is_not_to_have_no_limit(on_cpu: bool) -> None:
-    assert policy_for(0.0, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, trickle=TRICKLE)
-    assert policy_for(None, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, trickle=None)
+    assert policy_for(0.0, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, duty_cycle=DUTY_CYCLE)
+    assert policy_for(None, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, duty_cycle=None)
 
 
-@pytest.mark.parametrize(("training", "yields", "share"), [(True, False, 0.01), (False, False, 1.0), (True, True, 1.0)])
-def test_beside_a_training_that_is_to_lose_nothing_it_takes_a_trickle_or_what_is_left_over(
-    training: bool, yields: bool, share: float
+@pytest.mark.parametrize(
+    ("training", "preempted", "share"), [(True, False, 0.01), (False, False, 1.0), (True, True, 1.0)]
+)
+def test_beside_a_training_that_is_to_lose_nothing_it_keeps_a_duty_cycle_or_takes_what_is_left_over(
+    training: bool, preempted: bool, share: float
 ) -> None:
     simulated, used = SimulatedTraining(seconds=0.8, cost=0.0), [0.0]
     governor = Governor(
-        Policy(None, trickle=0.01), clock=lambda: simulated.now, processor=lambda: used[0],
-        share=FakeShare(yields=yields),
+        Policy(None, duty_cycle=0.01), clock=lambda: simulated.now, used_seconds=lambda: used[0],
+        priority=FakePriority(preempted=preempted),
         sleep=lambda seconds: simulated.pass_time(seconds, working=False),
         read=simulated.pace if training else lambda path: None,
     )  # fmt: skip
     simulated.pass_time(60, working=False)
     began = simulated.now
-    governor.begin((Path("pace"),))
+    governor.begin_evaluation((Path("pace"),))
     for _ in range(20):
         used[0] += 0.05
         simulated.pass_time(0.05, working=True)
-        governor.between_steps()
+        governor.wait_for_turn()
     assert used[0] / (simulated.now - began) == pytest.approx(share, rel=0.05)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.sharing import process_priority as priority
+from sidestep.evaluator.sharing import process_priority
+from sidestep.evaluator.sharing.process_priority import ProcessPriority
 from sidestep.shared.launch.processes import OWN_SESSION, Apart, own_group
 from sidestep.shared.protocol.pace import Pace, process_space
 
@@ -20,11 +21,11 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A kernel's files, with sessions that have weights."""
     for name, text in (("SESSION_WEIGHT", "0"), ("SESSIONS_HAVE_WEIGHTS", "1\n"), ("OWN_GROUPS", "0::/\n")):
         (tmp_path / name).write_text(text)
-        monkeypatch.setattr(priority, name, tmp_path / name)
-    monkeypatch.setattr(priority, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(priority, "PROCESSES", tmp_path)
-    monkeypatch.setattr(priority, "_idle_class", lambda: priority.IDLE_CLASS)
-    monkeypatch.setattr(priority, "leads_session", lambda: True)
+        monkeypatch.setattr(process_priority, name, tmp_path / name)
+    monkeypatch.setattr(process_priority, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(process_priority, "PROCESSES", tmp_path)
+    monkeypatch.setattr(process_priority, "_enter_idle_class", lambda: process_priority.IDLE_CLASS)
+    monkeypatch.setattr(process_priority, "leads_session", lambda: True)
     return tmp_path
 
 
@@ -33,26 +34,26 @@ def weight(kernel: Path) -> str:
 
 
 def test_a_session_weight_can_be_raised_for_a_burst(kernel: Path) -> None:
-    share = priority.ProcessorShare()
-    assert share.can_change and weight(kernel) == "19"
-    share.full()
+    priority = ProcessPriority.lower()
+    assert priority.can_change and weight(kernel) == "19"
+    priority.set_priority(full=True)
     assert weight(kernel) == "0"
-    share.low()
+    priority.set_priority(full=False)
     assert weight(kernel) == "19"
 
 
 def test_without_session_weights_the_idle_class_is_all_there_is(kernel: Path) -> None:
     (kernel / "SESSIONS_HAVE_WEIGHTS").write_text("0\n")
-    share = priority.ProcessorShare()
-    assert not share.can_change and share.words == priority.IDLE_CLASS
-    share.full()
+    priority = ProcessPriority.lower()
+    assert not priority.can_change and priority.description == process_priority.IDLE_CLASS
+    priority.set_priority(full=True)
     assert weight(kernel) == "0"  # untouched
 
 
 def test_a_session_that_is_not_its_own_is_left_alone(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "leads_session", lambda: False)
-    share = priority.ProcessorShare()
-    assert not share.can_change and share.words == priority.IDLE_CLASS
+    monkeypatch.setattr(process_priority, "leads_session", lambda: False)
+    priority = ProcessPriority.lower()
+    assert not priority.can_change and priority.description == process_priority.IDLE_CLASS
     assert weight(kernel) == "0"
 
 
@@ -73,7 +74,7 @@ def training(kernel: Path, session: str, groups: str = "0::/\n") -> Pace:
     ("own", "session", "groups", "weights", "expected"),
     [
         ("1", "1", "0::/\n", "1", True),
-        ("1", "2", "0::/\n", "1", False),  # sessions are weighed first
+        ("1", "2", "0::/\n", "1", False),  # shared between sessions first
         ("1", "2", "0::/\n", "0", True),
         ("", "", "0::/\n", "1", True),  # both older than sessions with a weight
         ("", "1", "0::/\n", "1", False),
@@ -85,21 +86,21 @@ def training(kernel: Path, session: str, groups: str = "0::/\n") -> Pace:
 def test_when_the_idle_class_gives_way_to_training(
     kernel: Path, monkeypatch: pytest.MonkeyPatch, own: str, session: str, groups: str, weights: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(priority, "leads_session", lambda: False)
+    monkeypatch.setattr(process_priority, "leads_session", lambda: False)
     (kernel / "SESSION_WEIGHT").write_text(autogroup(own))
     (kernel / "SESSIONS_HAVE_WEIGHTS").write_text(weights)
-    assert priority.ProcessorShare().yields_to(training(kernel, session, groups)) is expected
+    assert ProcessPriority.lower().is_preempted_by(training(kernel, session, groups)) is expected
 
 
 def test_it_gives_way_to_nobody_else(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pace = training(kernel, "1")
-    assert not priority.ProcessorShare().yields_to(pace)  # has a small part by its session's weight, always
-    monkeypatch.setattr(priority, "leads_session", lambda: False)
+    assert not ProcessPriority.lower().is_preempted_by(pace)  # has a small part by its session's weight, always
+    monkeypatch.setattr(process_priority, "leads_session", lambda: False)
     (kernel / "SESSION_WEIGHT").write_text("/autogroup-1 nice 0\n")
-    share = priority.ProcessorShare()
-    assert share.yields_to(pace)
-    assert not share.yields_to(replace(pace, process=8))  # gone
-    assert not share.yields_to(replace(pace, process_space="another container"))
+    priority = ProcessPriority.lower()
+    assert priority.is_preempted_by(pace)
+    assert not priority.is_preempted_by(replace(pace, process=8))  # gone
+    assert not priority.is_preempted_by(replace(pace, process_space="another container"))
 
 
 @pytest.mark.parametrize(
@@ -118,13 +119,14 @@ def test_groups_of_the_cpu_controller_take_session_weights_away(kernel: Path, gr
     controlled.mkdir(parents=True)
     (controlled / "cpu.weight").write_text("100")
     (kernel / "OWN_GROUPS").write_text(groups)
-    assert priority.sessions_have_weights() is expected
+    assert process_priority.sessions_have_weights() is expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
 def test_a_real_process_gives_way() -> None:
     code = (
-        "import os; from sidestep.evaluator.sharing.process_priority import ProcessorShare; s = ProcessorShare();"
+        "import os; from sidestep.evaluator.sharing.process_priority import ProcessPriority;"
+        "s = ProcessPriority.lower();"
         "print(s.can_change or os.sched_getscheduler(0) == os.SCHED_IDLE or os.nice(0) == 19)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True)
@@ -134,12 +136,12 @@ def test_a_real_process_gives_way() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
 @pytest.mark.parametrize("apart", [own_group(), OWN_SESSION])
 def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart) -> None:
-    expected = apart != OWN_SESSION or not priority.sessions_have_weights()
+    expected = apart != OWN_SESSION or not process_priority.sessions_have_weights()
     code = (
-        "import sys; from sidestep.evaluator.sharing.process_priority import ProcessorShare;"
+        "import sys; from sidestep.evaluator.sharing.process_priority import ProcessPriority;"
         "from sidestep.shared.protocol.pace import *;"
         "pace = Pace(machine='', process=int(sys.argv[1]), process_space=process_space(), written_at=0, training=True);"
-        "print(ProcessorShare().yields_to(pace))"
+        "print(ProcessPriority.lower().is_preempted_by(pace))"
     )
     command = [sys.executable, "-c", code, str(os.getpid())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **apart)

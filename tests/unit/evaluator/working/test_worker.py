@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
 from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
-from sidestep.evaluator.sharing.governor import Governor, Policy
+from sidestep.evaluator.sharing.governor import Governor
+from sidestep.evaluator.sharing.policy import Policy
 from sidestep.evaluator.suite.loading import load_suite
-from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Finished
-from sidestep.evaluator.working.worker import Worker, failure_of, next_assignment
+from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, FailureKind, Finished
+from sidestep.evaluator.working.worker import Worker, failure_of
+from sidestep.evaluator.working.worker_main import next_assignment
 from sidestep.shared.errors import DeadlinePassed
 
 
@@ -58,7 +61,14 @@ def assignment(tmp_path: Path) -> Assignment:
     path = tmp_path / "test_cases.json"
     cases = [{"id": f"c{n}", "prompt": "?", "checks": [{"scorer": "exact", "value": "yes"}]} for n in range(4)]
     path.write_text(json.dumps({"test_suite": "s", "version": "1", "test_cases": cases}))
-    return Assignment("base", (), None, path, load_suite(path).sha256, Decoding())
+    return assignment_of(path, load_suite(path).sha256)
+
+
+def assignment_of(path: Path, sha256: str = "", deadline_seconds: float | None = None) -> Assignment:
+    return Assignment(
+        label="base", sources=(), files=None, suite_path=path, suite_sha256=sha256, decoding=Decoding(),
+        deadline_seconds=deadline_seconds,
+    )  # fmt: skip
 
 
 def worker_for(engine: TableEngine, events: list[Event]) -> Worker:
@@ -85,16 +95,16 @@ def test_a_deadline_ends_the_evaluation_and_restores_the_base(
 
     events: list[Event] = []
     engine = TableEngine(slow)
-    late = Assignment(**{**vars(assignment), "deadline_seconds": 25.0})
+    late = replace(assignment, deadline_seconds=25.0)
     with pytest.raises(DeadlinePassed) as caught:
         worker_for(engine, events).evaluate(late)
     assert sum(isinstance(event, CaseDone) for event in events) == 2
     assert engine.log == ["alone", "detach"]
-    assert failure_of(caught.value).verdict == "deadline"
+    assert failure_of(caught.value).failure is FailureKind.DEADLINE
 
 
 def test_an_idle_worker_leaves_the_device_before_it_waits_on() -> None:
-    engine, work = TableEngine(), Assignment("x", (), None, Path("s"), "", Decoding())
+    engine, work = TableEngine(), assignment_of(Path("s"))
 
     class Inbox(queue.Queue[Assignment]):
         def get(self, block: bool = True, timeout: float | None = None) -> Assignment:
@@ -107,7 +117,7 @@ def test_an_idle_worker_leaves_the_device_before_it_waits_on() -> None:
 
 
 def test_a_busy_worker_stays() -> None:
-    engine, work = TableEngine(), Assignment("x", (), None, Path("s"), "", Decoding())
+    engine, work = TableEngine(), assignment_of(Path("s"))
     inbox: queue.Queue[Assignment] = queue.Queue()
     inbox.put(work)
     assert next_assignment(inbox, engine) is work and engine.log == []

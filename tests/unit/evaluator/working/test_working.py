@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,12 @@ from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
 from sidestep.evaluator.settings import EngineSettings, Order
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.watching.tasks import Conditions, pending_tasks
-from sidestep.evaluator.working.attempts import Attempt, finished_cases
+from sidestep.evaluator.working.attempts import count_finished_cases, open_attempt
 from sidestep.evaluator.working.messages import (
     Assignment,
     CaseDone,
     Failed,
+    FailureKind,
     Finished,
     Progress,
     Ready,
@@ -77,12 +79,20 @@ def test_identities_differ_in_every_part() -> None:
     assert len(identities) == len(parts)
 
 
+def _assignment(**changes: Any) -> Assignment:
+    values: dict[str, Any] = {
+        "label": "base", "sources": (), "files": None, "suite_path": Path("/s"), "suite_sha256": "h",
+        "decoding": Decoding(stop=("a",)),
+    }  # fmt: skip
+    return Assignment(**{**values, **changes})
+
+
 def test_messages_survive_the_pipe() -> None:
     file = FileEntry(name="x", size=1, sha256="0" * 64)
     commands = [
         Start("module:function", EngineSettings("/m", options=(("a", 1),))),
-        Assignment("checkpoint-1", (Path("/x"),), (file,), Path("/s"), "h", Decoding(stop=("a",)), ("b",)),
-        Assignment("base", (), None, Path("/s"), "h", Decoding()),
+        _assignment(label="checkpoint-1", sources=(Path("/x"),), files=(file,), done=("b",)),
+        _assignment(),
     ]
     for command in commands:
         line = encode(command)  # type: ignore[arg-type]
@@ -92,7 +102,7 @@ def test_messages_survive_the_pipe() -> None:
     info = EngineInfo(base_model="x", device="cpu", versions={"a": "1"}, notes=("n",), exact=True)
     events = [
         Ready(info), CaseDone(RESULT), Progress("x", 3),
-        Finished(1.0, 2.0), Failed("attempt", "m", None, True),
+        Finished(1.0, 2.0), Failed(FailureKind.ATTEMPT, "m", None, True),
     ]  # fmt: skip
     for event in events:
         assert encode(decode_event(encode(event))) == encode(event)  # type: ignore[arg-type]
@@ -102,17 +112,17 @@ def test_messages_survive_the_pipe() -> None:
 
 def test_attempts_keep_cases_and_count_failures(tmp_path: Path) -> None:
     reports, identity = ReportsFolder(tmp_path), Identity(CheckpointKey("m", 1, "h"), "s", "d")
-    with Attempt(reports, identity) as attempt:
+    with open_attempt(reports, identity) as attempt:
         attempt.add(RESULT)
         assert attempt.record_failure("x") == 1
     [file] = (tmp_path / ".attempts" / identity.id).glob("cases-*.jsonl")
     file.write_bytes(file.read_bytes() + b'{"id": "torn')
-    with Attempt(reports, identity) as again:
+    with open_attempt(reports, identity) as again:
         assert list(again.finished) == ["a"]
         assert again.finished["a"].output == "out?"
         assert again.failures == 1
-    assert finished_cases(reports, identity) == 1
-    with Attempt(reports, identity, fresh=True) as fresh:
+    assert count_finished_cases(reports, identity) == 1
+    with open_attempt(reports, identity, fresh=True) as fresh:
         assert (fresh.finished, fresh.failures) == ({}, 0)
         fresh.forget()
     assert not reports.attempts.exists()
@@ -141,15 +151,15 @@ def verified_sources_until_end(sources: list[Path], files: tuple[FileEntry, ...]
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict"),
+    ("error", "failure"),
     [
-        (errors.CheckpointRejected("x"), "rejected"),
-        (errors.CheckpointVanished("x"), "vanished"),
-        (errors.BaseModelError("x"), "fatal"),
-        (errors.ConfigError("x"), "fatal"),
-        (errors.DeviceOutOfMemory("x"), "attempt"),
-        (errors.SuiteError("x"), "attempt"),
+        (errors.CheckpointRejected("x"), FailureKind.REJECTED),
+        (errors.CheckpointVanished("x"), FailureKind.VANISHED),
+        (errors.BaseModelError("x"), FailureKind.FATAL),
+        (errors.ConfigError("x"), FailureKind.FATAL),
+        (errors.DeviceOutOfMemory("x"), FailureKind.ATTEMPT),
+        (errors.SuiteError("x"), FailureKind.ATTEMPT),
     ],
 )
-def test_kinds_of_failure(error: errors.SidestepError, verdict: str) -> None:
-    assert failure_of(error).verdict == verdict
+def test_kinds_of_failure(error: errors.SidestepError, failure: FailureKind) -> None:
+    assert failure_of(error).failure is failure

@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo test check lint unit format bench gpu-check compose-check examples clean distclean
+.PHONY: help setup model demo test check lint unit format bench gpu-check compose-check compat docs wheel examples clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,16 @@ gpu-check: setup ## tests and benchmark that need a CUDA device (GPU_CHECK=--dry
 
 compose-check: setup ## build the image and run both services in containers, on CPU
 	tests/compose/check.sh
+
+compat: ## unit tests and one training with the oldest and the newest allowed versions (COMPAT_TORCH=…, FRESH=1)
+	PYTHON=$(PYTHON) tests/compat/check.sh
+
+docs: $(INSTALLED) ## the documentation as a site in build/site; warnings are errors
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: $(INSTALLED) ## dist/sidestep-….whl
+	rm -rf build/lib build/bdist.*
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 examples: $(INSTALLED) ## write examples/shop again from its script
 	$(BIN)/python examples/make_shop_expert.py

@@ -51,7 +51,7 @@ def _for_method(config: TrainingConfig, plan: DevicePlan, options: dict[str, Any
         options["pad_to_multiple_of"] = config.max_seq_length
     if config.method == "dpo":
         return DPOConfig(**options)
-    # TRL's chunked loss reads the output layer's own weight, past an adapter on it.
+    # TRL's chunked loss reads the output layer's own weight, past an adapter on it (objectives.OutputLayerTrainer).
     loss = {"loss_type": "nll"} if "lm_head" in config.target_modules else {}
     return SFTConfig(**options, **loss, packing=plan.packing, completion_only_loss=True)
 

@@ -100,11 +100,12 @@ def test_it_trains_and_evaluates_from_an_environment_outside_the_checkout(
     assert all(path.is_relative_to(installed.site_packages) for path in where(installed, tmp_path))
     expert = tmp_path / "shop"
     shutil.copytree(REPOSITORY / "examples" / "shop", expert)
-    base = ("--base-model", str(tiny_model), "--device", "cpu")
     few = ("--max-steps", "2", "--save-steps", "1", "--set", "max_seq_length=2048")  # a token for each byte
-    run_checked([installed.command("sidestep-trainer"), str(expert), *base, *few], tmp_path)
     run_checked(
-        [installed.command("sidestep-evaluator"), "watch", str(expert), *base, "--once", "--max-new-tokens", "2"],
+        [
+            *(installed.command("sidestep"), "up", str(expert), "--base-model", str(tiny_model), "--device", "cpu"),
+            *("--max-new-tokens", "2", *few),
+        ],
         tmp_path,
     )
     reports = expert / "weights" / "training_reports"

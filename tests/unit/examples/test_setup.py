@@ -17,21 +17,21 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from sidestep.shared.commands.extras import MODULES
 
 
+def read_pins(path: Path) -> dict[str, str]:
+    found = [Requirement(line) for line in path.read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) and pin.marker is None for pin in found)
+    return {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in found}
+
+
 @pytest.fixture
 def pins(project: Path) -> dict[str, str]:
-    """Versions of the constraints that hold for this Python."""
-    lines = [line for line in (project / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    found = [Requirement(line) for line in lines]
-    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in found)
-    return {
-        canonicalize_name(pin.name): str(pin.specifier)[2:]
-        for pin in found
-        if pin.marker is None or pin.marker.evaluate()
-    }
+    """Version of each constraint."""
+    return read_pins(project / "constraints.txt")
 
 
 @pytest.fixture
@@ -80,6 +80,20 @@ def test_every_requirement_is_pinned_to_an_allowed_version(pins: dict[str, str],
     assert {"orjson", "trl", "watchdog", "wandb", "mkdocs-material", "pytest"} <= {need.name for need in wanted}
     for requirement in wanted:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def test_the_oldest_versions_are_the_lower_limits(project: Path, metadata: dict[str, Any]) -> None:
+    pins = read_pins(project / "constraints-oldest.txt")
+    limits = {
+        canonicalize_name(requirement.name): next(
+            part.version for part in requirement.specifier if part.operator == ">="
+        )
+        for requirement in requirements(metadata, "all", "tensorboard", "wandb", "mlflow", "trackio")
+    }
+    del limits["torch"]  # chosen by who runs `make compat`
+    assert {name: Version(limit) for name, limit in limits.items()} == {
+        name: Version(pin) for name, pin in pins.items()
+    }
 
 
 def test_publishing_alone_needs_next_to_nothing(metadata: dict[str, Any]) -> None:

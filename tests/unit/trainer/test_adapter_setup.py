@@ -106,8 +106,12 @@ def test_all_linear_means_all_but_the_output_layer(trained: Train) -> None:
 
 
 def test_an_adapter_on_the_output_layer_is_trained(trained: Train) -> None:
-    _, done = trained(target_modules=["q_proj", "lm_head"], learning_rate=0.1)
+    _, done = trained(
+        target_modules=["q_proj", "lm_head"], learning_rate=0.1, evaluation_strategy="steps", eval_steps=1
+    )
     assert done.args.loss_type == "nll"
+    assert history(done, "loss")[-1] < history(done, "loss")[0]
+    assert history(done, "eval_loss")[-1] < history(done, "eval_loss")[0]
     assert done.model.base_model.model.lm_head.lora_B["default"].weight.abs().sum() > 0
 
 

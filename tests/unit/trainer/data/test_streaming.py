@@ -97,7 +97,9 @@ def test_max_in_memory_samples_is_the_shuffle_buffer(config: TrainingConfig, mon
     for size in (1, 4, 16):
         read.clear()
         next(iter(load(config, max_in_memory_samples=size).train))
-        assert size <= len(read) <= size + 1
+        assert (
+            size <= len(read) <= size + 2
+        )  # the buffer reads a row ahead, and with datasets 5 what hands rows out does
     in_order = texts(config, itertools.islice(load(config, max_in_memory_samples=1).train, 24))
     assert in_order == [str(number) for number in range(24)]
 

@@ -30,7 +30,7 @@ class Subject:
 OUTPUT_LAYER = "lm_head"
 
 
-class OutputLayerTrainer(SFTTrainer):  # type: ignore[misc]
+class OutputLayerTrainer(SFTTrainer):
     """Trains an adapter on the output layer, by the model's own loss.
 
     TRL's losses multiply by the layer's own weight, past an adapter on it; since 1.16 it refuses one for that reason.
@@ -53,7 +53,7 @@ class OutputLayerTrainer(SFTTrainer):  # type: ignore[misc]
 @contextmanager
 def _adapter_on_output_unseen(model: PreTrainedModel) -> Iterator[None]:
     """Until the end of the block, ``model`` names its plain output layer, whatever is put around that."""
-    plain = model.get_output_embeddings()  # type: ignore[operator]
+    plain = model.get_output_embeddings()
     model.get_output_embeddings = lambda: plain
     try:
         yield

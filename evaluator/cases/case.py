@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 DEFAULT_CATEGORY = "uncategorised"
 LLM_JUDGE = "judge"  # the scorer that asks a language model
 
@@ -21,10 +23,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Check:
-    """One scorer with its parameters; a case passes when every check passes."""
+    """One scorer with its parameters; a case passes when every check passes.
+
+    ``parameters`` are as they stand in the file: they are part of the suite's hash. ``validated`` are the same as the
+    scorer takes them, kept from when the suite was loaded (evaluator.suite.checks).
+    """
 
     scorer: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    validated: BaseModel | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

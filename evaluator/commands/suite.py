@@ -114,9 +114,9 @@ def import_(
     if source.startswith("lm-eval:"):
         document = _from_harness(source.removeprefix("lm-eval:"), output, include_path, metric, limit)
     else:
-        from sidestep.evaluator.suite.formats.data_sets import Mapping, dataset_suite
+        from sidestep.evaluator.suite.formats.data_sets import ColumnMapping, build_suite
 
-        document = dataset_suite(source, Mapping.parse(column or [], check or []), limit=limit, allow_hub=allow_hub)
+        document = build_suite(source, ColumnMapping.parse(column or [], check or []), limit=limit, allow_hub=allow_hub)
     _write(output, document, force=True)
     suite = load_suite(output)
     typer.echo(f"{output}: {len(suite.cases)} test cases, suite {suite.sha256[:12]}")
@@ -126,10 +126,10 @@ def _from_harness(
     task: str, output: Path, include: Path | None, metric: str | None, limit: int | None
 ) -> dict[str, Any]:
     try:
-        from sidestep.evaluator.suite.formats.harness import TASKS_FOLDER, copy_task_files, harness_cases
+        from sidestep.evaluator.suite.formats.harness import TASKS_FOLDER, build_rows, copy_task_files
 
         kept_in = f"{TASKS_FOLDER}/{task}" if include else None
-        rows = harness_cases(task, include, limit=limit, metric=metric, kept_in=kept_in)
+        rows = build_rows(task, include, limit=limit, metric=metric, kept_in=kept_in)
     except ImportError as error:
         raise ConfigError("lm-evaluation-harness is missing", hint="pip install 'sidestep[lm-eval]'") from error
     if include and kept_in:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-REST_SECONDS = 0.25  # between two looks at whether there is still something to wait for
+REST_SECONDS = 0.25  # seconds between two questions whether there is still something to wait for
 
 
 class DutyCycle:

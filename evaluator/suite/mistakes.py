@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from sidestep.evaluator.suite.checks import find_check_problem, read_check
+from sidestep.evaluator.suite.documents import read_document, read_rows
+from sidestep.evaluator.suite.formats.own import parse_case, validate_row
 from sidestep.evaluator.suite.formats.promptfoo import is_promptfoo
-from sidestep.evaluator.suite.formats.reading import read_document, read_rows
-from sidestep.evaluator.suite.loading import CaseDocument, case_of, check_problem
 from sidestep.evaluator.suite.positions import Key, line_finder
 from sidestep.shared.errors import SuiteError
 
@@ -27,58 +28,82 @@ class Mistake:
     warning: bool = False
 
 
+@dataclass(frozen=True)
+class _Finding:
+    """A mistake before its line is known: ``keys`` lead from the case to the value that is wrong."""
+
+    message: str
+    keys: tuple[Key, ...] = ()
+    hint: str | None = None
+    warning: bool = False
+
+
 def find_mistakes(path: Path) -> list[Mistake]:
     """All of them, by line."""
     try:
         head, rows = read_rows(path)
         content = path.read_bytes()
     except SuiteError as error:
-        return [Mistake(_named_line(path, error), _without(path, error.message), error.hint)]
+        return [Mistake(_named_line(path, error), _without_path(path, error.message), error.hint)]
     line_of = line_finder(path, content)
     translated = path.suffix != ".jsonl" and is_promptfoo(read_document(path))
     above: tuple[Key, ...] = ()
     if path.suffix != ".jsonl" and head:
         above = ("test_cases",) if "test_cases" in head else ("cases",)
-    found = []
-    for number, row in enumerate(rows):
-        for keys, message, hint, warning in _of_case(row, number, path):
-            line = line_of(("tests",) if translated else (*above, number, *keys))
-            found.append(Mistake(line, message, hint, warning))
-    found += _twice(rows, lambda number: line_of((*above, number, "id")))
-    return sorted(found, key=lambda each: each.line)
+    mistakes = [
+        Mistake(
+            line_of(("tests",) if translated else (*above, number, *finding.keys)),
+            finding.message,
+            finding.hint,
+            finding.warning,
+        )
+        for number, row in enumerate(rows)
+        for finding in _examine_case(row, number, path)
+    ]
+    mistakes += _repeated_ids(rows, lambda number: line_of((*above, number, "id")))
+    return sorted(mistakes, key=lambda mistake: mistake.line)
 
 
-def _of_case(row: Any, number: int, path: Path) -> Iterator[tuple[tuple[Key, ...], str, str | None, bool]]:
-    """Where, what, what to do, and whether it is only a warning."""
+def _examine_case(row: Any, number: int, path: Path) -> Iterator[_Finding]:
+    """Types first, then each check; only a case that has no mistake so far is read as a whole, for the rest."""
     if not isinstance(row, dict):
-        yield (), f"test case {number + 1} is no object", None, False
+        yield _Finding(f"test case {number + 1} is not an object")
         return
     name = f"test case {row['id']!r}" if row.get("id") is not None else f"test case {number + 1}"
-    clean = True
-    try:
-        CaseDocument.model_validate({key: value for key, value in row.items() if value is not None})
-    except ValidationError as error:
-        clean = False
-        for each in error.errors():
-            yield each["loc"], f"{name}: {'.'.join(map(str, each['loc']))} is wrong: {each['msg']}", None, False
-    checks = row.get("checks")
-    for at, check in enumerate(checks if isinstance(checks, list) else []):
-        problem = check_problem(check, f"{path}: {name}", path.parent) if isinstance(check, dict) else None
-        if problem:
-            clean = False
-            yield ("checks", at), _without(path, problem.message), problem.hint, False
-    if not clean:
+    findings = [*_examine_types(row, name), *_examine_checks(row.get("checks"), name, path)]
+    yield from findings
+    if findings:
         return
-    warnings: list[str] = []
     try:
-        case_of(row, number + 1, path, warnings)
+        _, warnings = parse_case(row, number + 1, path)
     except SuiteError as error:
-        yield (), _without(path, error.message), error.hint, False
+        yield _Finding(_without_path(path, error.message), hint=error.hint)
+        return
     for warning in warnings:
-        yield (), warning, None, True
+        yield _Finding(warning, warning=True)
 
 
-def _twice(rows: list[Any], line_of: Any) -> Iterator[Mistake]:
+def _examine_types(row: dict[str, Any], name: str) -> Iterator[_Finding]:
+    try:
+        validate_row(row)
+    except ValidationError as error:
+        for detail in error.errors():
+            keys = detail["loc"]
+            yield _Finding(f"{name}: {'.'.join(map(str, keys))} is wrong: {detail['msg']}", keys)
+
+
+def _examine_checks(checks: Any, name: str, path: Path) -> Iterator[_Finding]:
+    where = f"{path}: {name}"
+    for index, check in enumerate(checks if isinstance(checks, list) else []):
+        if not isinstance(check, dict):
+            continue  # a wrong type, which is named already
+        try:
+            find_check_problem(read_check(check, where), where, path.parent)
+        except SuiteError as error:
+            yield _Finding(_without_path(path, error.message), ("checks", index), error.hint)
+
+
+def _repeated_ids(rows: Sequence[Any], line_of: Callable[[int], int]) -> Iterator[Mistake]:
     seen: set[str] = set()
     for number, row in enumerate(rows):
         if isinstance(row, dict) and row.get("id") is not None:
@@ -96,5 +121,5 @@ def _named_line(path: Path, error: SuiteError) -> int:
     return 1
 
 
-def _without(path: Path, message: str) -> str:
+def _without_path(path: Path, message: str) -> str:
     return message.removeprefix(f"{path}: ").removeprefix(f"{path} ")

@@ -1,4 +1,4 @@
-"""On which line of a file a value stands: JSON by its syntax tree, YAML by its nodes, JSON lines by counting."""
+"""On which line of a file a value is: JSON by its syntax tree, YAML by its nodes, JSON lines by counting."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def line_finder(path: Path, content: bytes) -> LineOf:
         return lambda keys: lines[int(keys[0])] if keys and int(keys[0]) < len(lines) else 1
     if path.suffix in (".yaml", ".yml"):
         root = yaml.compose(content, yaml.SafeLoader)
-        return lambda keys: _in_yaml(root, keys)
+        return lambda keys: _line_in_yaml(root, keys)
     tree = Parser(Language(tree_sitter_json.language())).parse(content)
-    return lambda keys: _in_json(tree.root_node, keys)
+    return lambda keys: _line_in_json(tree.root_node, keys)
 
 
-def _in_json(root: Node, keys: Sequence[Key]) -> int:
+def _line_in_json(root: Node, keys: Sequence[Key]) -> int:
     node = root.named_children[0] if root.named_children else root
     line = node.start_point.row + 1
     for key in keys:
@@ -41,7 +41,7 @@ def _in_json(root: Node, keys: Sequence[Key]) -> int:
 
 def _child(node: Node, key: Key) -> Node | None:
     if node.type == "array" and isinstance(key, int):
-        members = [each for each in node.named_children if each.type != "comment"]
+        members = [child for child in node.named_children if child.type != "comment"]
         return members[key] if key < len(members) else None
     if node.type != "object":
         return None
@@ -52,7 +52,7 @@ def _child(node: Node, key: Key) -> Node | None:
     return None
 
 
-def _in_yaml(root: Any, keys: Sequence[Key]) -> int:
+def _line_in_yaml(root: Any, keys: Sequence[Key]) -> int:
     node, line = root, root.start_mark.line + 1 if root is not None else 1
     for key in keys:
         if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):

@@ -8,6 +8,7 @@ from pathlib import Path
 from sidestep.evaluator.cases.case import Case, Check
 from sidestep.evaluator.cases.exchange import Answer
 from sidestep.evaluator.cases.result import TOP_SCORE, CaseResult, CaseStatus, CheckResult, SampleResult
+from sidestep.evaluator.suite.checks import validated_parameters
 from sidestep.evaluator.suite.scorers import SCORERS, Context
 from sidestep.evaluator.suite.scorers.base import MAX_ANSWER_CHARACTERS, check_result, shortened
 from sidestep.evaluator.suite.scorers.text import keywords_found
@@ -61,7 +62,7 @@ def _mean(results: tuple[CheckResult, ...]) -> float:
 
 
 def status_of(case: Case, results: tuple[CheckResult, ...]) -> CaseStatus:
-    """Passed when every check passed; undecided ones are unscored; may_fail cases stand apart. Pure."""
+    """Passed when every check passed; undecided ones are unscored; may_fail cases are counted separately. Pure."""
     passed = _passed(results)
     if passed is None:
         return CaseStatus.UNSCORED
@@ -72,16 +73,15 @@ def status_of(case: Case, results: tuple[CheckResult, ...]) -> CaseStatus:
 
 def run_check(check: Check, text: str, context: Context) -> CheckResult:
     """One scorer's opinion. Whatever a hostile answer sets off in it is a failed check, not an error."""
-    scorer = SCORERS[check.scorer]
+    parameters = validated_parameters(check)
     try:
-        parameters = scorer.parameters.model_validate(check.parameters)
-        result = scorer.score(parameters, text, context)
+        result = SCORERS[check.scorer].score(parameters, text, context)
     except Exception as error:  # parsers and a database, fed by a model: no list of what they raise is complete
         return check_result(check.scorer, False, f"cannot be scored: {type(error).__name__}: {shortened(error)}")
-    return _turned_round(result) if parameters.negate else result
+    return _invert(result) if parameters.negate else result
 
 
-def _turned_round(result: CheckResult) -> CheckResult:
+def _invert(result: CheckResult) -> CheckResult:
     if result.score is None:
         return result
     return replace(result, passed=not result.passed, score=TOP_SCORE - result.score, detail=f"not: {result.detail}")

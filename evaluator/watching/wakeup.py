@@ -102,7 +102,7 @@ class Watcher:
                 self._observer.schedule(self._events, str(folder), recursive=False)
                 self._watched.add(folder)
         except FileNotFoundError:
-            pass  # gone again; the next call looks again
+            pass  # gone again; the next call tries again
         except OSError as error:  # out of inotify watches, or a file system without events
             log.warning("no file system events (%s): scanning every few seconds instead", error)
             self._supported = False

@@ -17,7 +17,7 @@ from sidestep.evaluator.results.counting import count_by_category, count_results
 from sidestep.evaluator.results.report import Report, SuiteEntry, TimingEntry, TrainingEntry
 from sidestep.evaluator.results.suites import keep_suite
 from sidestep.evaluator.settings import EvaluatorSettings
-from sidestep.evaluator.suite.loading import case_hash
+from sidestep.evaluator.suite.hashing import case_hash
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.working.evaluation import Ending
 from sidestep.shared.logs import get_logger

@@ -38,7 +38,7 @@ class Ending:
     started_at: float
     finished_at: float
     attempts: int = 1
-    work: Finished = field(default_factory=Finished)  # what the worker said at the end; nothing where it did not
+    work: Finished = field(default_factory=Finished)  # what the worker reported at the end
 
 
 OnProgress = Callable[[Task, Mapping[str, CaseResult], int], None]  # task, finished cases, cases in all
@@ -74,11 +74,11 @@ class Evaluation:
         if suite is None or not suite.cases:
             return end(Outcome.SKIPPED, f"no test cases in {self._settings.suite_path}")
         try:
-            said = self._work(task, suite, attempt)
+            reply = self._work(task, suite, attempt)
         except EngineError as error:
-            said = Failed(FailureKind.ATTEMPT, error.message, error.hint)
-        if isinstance(said, Failed):
-            failure = self._outcome_of(task, said, attempt)
+            reply = Failed(FailureKind.ATTEMPT, error.message, error.hint)
+        if isinstance(reply, Failed):
+            failure = self._outcome_of(task, reply, attempt)
             return end(*failure) if failure else None
         return Ending(
             task=task,
@@ -89,7 +89,7 @@ class Evaluation:
             started_at=started_at,
             finished_at=time.time(),
             attempts=attempt.failures + 1,
-            work=said,
+            work=reply,
         )
 
     def _work(self, task: Task, suite: Suite, attempt: Attempt) -> Finished | Failed:

@@ -1,6 +1,6 @@
 """The evaluator's main loop: scan, take the next checkpoint, evaluate, commit, scan again. No torch here.
 
-One round looks at everything anew, so nothing has to be remembered between rounds, and a restart is like any round.
+Every round scans everything again, so nothing has to be remembered between rounds, and a restart is like any round.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run remembers of its tasks: when a failed one may be tried again, and which forced ones it has finished.
 
-Everything else is found anew in each round. A restart forgets this, and loses no more than a pause.
+Everything else is found again in every round. A restart forgets this, and loses no more than a pause.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class FakeJudge:
 
 
 def says(passed: bool, score: float | None = None, reason: str = "so it is") -> str:
-    """A verdict as it was asked for."""
+    """A grade as it was asked for."""
     return json.dumps({"reason": reason, "pass": passed} | ({} if score is None else {"score": score}))
 
 

@@ -133,7 +133,7 @@ def test_a_worse_checkpoint_fails_with_the_verdict_and_cannot_be_shipped(expert:
     expert.run("gate", "--checkpoint", "best")
     expert.run("gate", "--checkpoint", "best", "--min-category-rate", "uncategorised=0.7", code=3)
     done = expert.run("gate", "--checkpoint", "20", "--against", "best", "--json", code=3)
-    assert [each["passed"] for each in json.loads(done.stdout)["gates"]] == [False]
+    assert [gate["passed"] for gate in json.loads(done.stdout)["gates"]] == [False]
     expert.script(fail={"30": "rejected"})
     expert.publish(30)
     expert.run("watch", "--once")
@@ -185,7 +185,7 @@ class TestRerun:
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
-        [(["--checkpoints", "7"], "checkpoint 7 not found"), (["--checkpoints", "x"], "no list of steps")],
+        [(["--checkpoints", "7"], "checkpoint 7 not found"), (["--checkpoints", "x"], "not a list of steps")],
     )
     def test_refuses_what_is_not_there(self, expert: FakeExpert, arguments: list[str], reason: str) -> None:
         expert.publish(10)

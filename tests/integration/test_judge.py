@@ -44,8 +44,9 @@ def test_judged_and_compared_with_the_other_checks(tmp_path: Path, monkeypatch: 
         asked = len(fake.asked)
         expert.run("rerun", "--force", "--checkpoints", "10")
         again = [
-            json.loads(each["messages"][1]["content"])["conversation"][0]["content"] for each in fake.asked[asked:]
+            json.loads(question["messages"][1]["content"])["conversation"][0]["content"]
+            for question in fake.asked[asked:]
         ]
-    assert set(again) == {"say 3"}  # what has a verdict is not asked again
+    assert set(again) == {"say 3"}  # what has a grade is not asked again
     written = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(KEY in text for text in [first.stdout, first.stderr, *written])

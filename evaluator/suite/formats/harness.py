@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's own tasks, loaded by its own TaskManager, and turned into test cases of ours.
+"""lm-evaluation-harness's own tasks, loaded by its own TaskManager, and turned into rows of our own format.
 
 Only ``suite import`` and the worker come here: the harness brings torch along, which the supervisor must not load.
 """
@@ -29,10 +29,10 @@ def load_task(name: str, folder: str | None, *, documents: Sequence[dict[str, An
         raise SuiteError(f"there is no task {name} {where}", hint="name one task, not a group or a tag")
     if documents is None:
         return tasks.load(name)["tasks"][name]
-    return tasks.load(_around(name, documents))["tasks"][name]
+    return tasks.load(_group_around(name, documents))["tasks"][name]
 
 
-def _around(name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _group_around(name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A group of that one task whose data are the documents; groups are how the harness lets a task be changed."""
     import datasets
 
@@ -49,7 +49,7 @@ def _around(name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"group": "sidestep", "task": [{"task": name, **changes}]}
 
 
-def harness_cases(
+def build_rows(
     name: str, include: Path | None, *, limit: int | None = None, metric: str | None = None, kept_in: str | None = None
 ) -> list[dict[str, Any]]:
     """A row for each document of a ``generate_until`` task. ``kept_in``: where its files will lie beside the suite.
@@ -62,7 +62,7 @@ def harness_cases(
             f"the task {name} is of the kind {task.config.output_type}, which compares likelihoods",
             hint="only tasks of the kind generate_until can be evaluated; many have such a variant (…_gen, …_cot)",
         )
-    metrics = [each for each in task._metric_fn_list if metric in (None, each)]
+    metrics = [name for name in task._metric_fn_list if metric in (None, name)]
     if not metrics:
         raise SuiteError(f"the task {name} has no metric {metric}", hint=f"it has {', '.join(task._metric_fn_list)}")
     task.build_all_requests(
@@ -78,10 +78,10 @@ def harness_cases(
         "folder": kept_in,
         "harness": importlib.metadata.version("lm-eval"),
     }
-    return [_case(instance, {key: value for key, value in chosen.items() if value}) for instance in task.instances]
+    return [_build_row(instance, {key: value for key, value in chosen.items() if value}) for instance in task.instances]
 
 
-def _case(instance: Any, chosen: dict[str, Any]) -> dict[str, Any]:
+def _build_row(instance: Any, chosen: dict[str, Any]) -> dict[str, Any]:
     context, generation = instance.args
     until = generation.get("until") or []
     check = {

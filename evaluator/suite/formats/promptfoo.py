@@ -41,30 +41,30 @@ def is_promptfoo(document: Any) -> bool:
     return isinstance(document, dict) and "prompts" in document and ("tests" in document or "defaultTest" in document)
 
 
-def cases_of(document: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+def to_case_rows(document: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     """Rows as they could stand in a suite of our own. Raises SuiteError for what is not supported, and where it is."""
     unknown = sorted(set(document) - _DROPPED - {"prompts", "tests", "defaultTest"})
     if unknown:
         raise SuiteError(f"{path}: {', '.join(unknown)} is not supported", hint="remove it, or write prompts and tests")
-    prompts = [_prompt(each, path) for each in _list(document["prompts"])]
+    prompts = [_read_prompt(prompt, path) for prompt in _list(document["prompts"])]
     default = document.get("defaultTest") or {}
     rows = []
-    for number, test in enumerate(_tests(document.get("tests") or [{}], path), 1):
-        where = f"{path}: tests[{number - 1}]"
+    for index, test in enumerate(_read_tests(document.get("tests") or [{}], path)):
+        where = f"{path}: tests[{index}]"
         _check_keys(test, where)
         asserts = [*_list(default.get("assert")), *_list(test.get("assert"))]
         variables = {**(default.get("vars") or {}), **(test.get("vars") or {})}
-        many = [name for name, value in variables.items() if isinstance(value, list)]
+        lists = [name for name, value in variables.items() if isinstance(value, list)]
         for chosen, (prompt_number, prompt) in itertools.product(_combinations(variables), enumerate(prompts, 1)):
-            checks = [each for one in asserts for each in _checks(one, chosen, where)]
-            rows.append(_row(test, number, prompt_number if len(prompts) > 1 else 0, _filled(prompt, chosen, where)))
-            rows[-1]["checks"] = checks
-            if many:
-                rows[-1]["id"] += "-" + "-".join(str(chosen[name])[:20] for name in many)
+            row = _build_row(test, index + 1, prompt_number if len(prompts) > 1 else 0, _render(prompt, chosen, where))
+            row["checks"] = [check for given in asserts for check in _build_checks(given, chosen, where)]
+            if lists:
+                row["id"] += "-" + "-".join(str(chosen[name])[:20] for name in lists)
+            rows.append(row)
     return rows
 
 
-def _row(test: Mapping[str, Any], number: int, prompt_number: int, prompt: str) -> dict[str, Any]:
+def _build_row(test: Mapping[str, Any], number: int, prompt_number: int, prompt: str) -> dict[str, Any]:
     metadata = test.get("metadata") or {}
     row: dict[str, Any] = {"id": str(metadata.get("id") or f"test-{number}")}
     if prompt_number:
@@ -73,11 +73,11 @@ def _row(test: Mapping[str, Any], number: int, prompt_number: int, prompt: str) 
         row["name"] = test["description"]
     if metadata.get("category"):
         row["category"] = str(metadata["category"])
-    messages = _messages(prompt)
+    messages = _parse_messages(prompt)
     return row | ({"messages": messages} if messages else {"prompt": prompt})
 
 
-def _messages(prompt: str) -> list[Any] | None:
+def _parse_messages(prompt: str) -> list[Any] | None:
     """A prompt that is a JSON list of chat messages."""
     if not prompt.lstrip().startswith("["):
         return None
@@ -85,31 +85,31 @@ def _messages(prompt: str) -> list[Any] | None:
         found = json.loads(prompt)
     except json.JSONDecodeError:
         return None
-    return found if isinstance(found, list) and all(isinstance(each, dict) for each in found) else None
+    return found if isinstance(found, list) and all(isinstance(message, dict) for message in found) else None
 
 
-def _prompt(prompt: Any, path: Path) -> str:
+def _read_prompt(prompt: Any, path: Path) -> str:
     if isinstance(prompt, dict):
         prompt = prompt.get("raw") or prompt.get("id")
     if not isinstance(prompt, str):
-        raise SuiteError(f"{path}: prompts: {prompt!r} is no text", hint="write the prompt, or file://prompt.txt")
+        raise SuiteError(f"{path}: prompts: {prompt!r} is not a text", hint="write the prompt, or file://prompt.txt")
     if prompt.startswith("file://"):
-        return _file(prompt, path, (".txt", ".json", ".md"))
+        return _read_file(prompt, path, (".txt", ".json", ".md"))
     return prompt
 
 
-def _tests(tests: Any, path: Path) -> list[Mapping[str, Any]]:
+def _read_tests(tests: Any, path: Path) -> list[Mapping[str, Any]]:
     if isinstance(tests, str) and tests.startswith("file://"):
-        text = _file(tests, path, (".yaml", ".yml", ".json", ".jsonl"))
+        text = _read_file(tests, path, (".yaml", ".yml", ".json", ".jsonl"))
         tests = [json.loads(line) for line in text.splitlines() if line.strip()] if tests.endswith(".jsonl") else (
             yaml.safe_load(text)
         )  # fmt: skip
-    if not isinstance(tests, list) or not all(isinstance(each, dict) for each in tests):
-        raise SuiteError(f"{path}: tests is no list of objects", hint="write tests: [{vars: …, assert: …}]")
+    if not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
+        raise SuiteError(f"{path}: tests is not a list of objects", hint="write tests: [{vars: …, assert: …}]")
     return tests
 
 
-def _file(name: str, path: Path, endings: tuple[str, ...]) -> str:
+def _read_file(name: str, path: Path, endings: tuple[str, ...]) -> str:
     target = (path.parent / name.removeprefix("file://")).resolve()
     if not target.is_relative_to(path.parent.resolve()) or target.suffix not in endings:
         raise SuiteError(
@@ -132,10 +132,10 @@ def _combinations(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     names = list(variables)
     for values in itertools.product(*(value if isinstance(value, list) else [value] for value in variables.values())):
         chosen = dict(zip(names, values, strict=True))
-        yield {name: _nested(value, chosen) for name, value in chosen.items()}
+        yield {name: _render_nested(value, chosen) for name, value in chosen.items()}
 
 
-def _nested(value: Any, variables: Mapping[str, Any]) -> Any:
+def _render_nested(value: Any, variables: Mapping[str, Any]) -> Any:
     """A variable may name others."""
     if not isinstance(value, str) or "{{" not in value:
         return value
@@ -145,19 +145,20 @@ def _nested(value: Any, variables: Mapping[str, Any]) -> Any:
         return value  # the prompt that uses it says what is missing
 
 
-def _filled(text: str, variables: Mapping[str, Any], where: str) -> str:
+def _render(text: str, variables: Mapping[str, Any], where: str) -> str:
     try:
         return _IN_PROMPT.from_string(text).render(variables)
     except jinja2.TemplateError as error:
         raise SuiteError(f"{where}: {error}", hint="give it under vars") from error
 
 
-def _checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _build_checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """The checks of one assert. Raises SuiteError for kinds that cannot be decided here."""
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
         raise SuiteError(f"{where}: an assert has no type", hint="write {type: contains, value: …}")
     if given["type"] == "assert-set" and "threshold" not in given:
-        return [each for one in _list(given.get("assert")) for each in _checks(one, variables, where)]
+        members = _list(given.get("assert"))
+        return [check for member in members for check in _build_checks(member, variables, where)]
     kind, value = given["type"], given.get("value")
     negated = kind.startswith("not-")
     kind = kind.removeprefix("not-")
@@ -168,7 +169,7 @@ def _checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[s
             f"{where}: assert {given['type']}{' with ' + extra if extra and kind in _KINDS else ''} is not supported",
             hint=_HINTS.get(kind, f"supported are {', '.join(_KINDS)}, each also with not-"),
         )
-    value = _rendered(value, variables, where)
+    value = _render_value(value, variables, where)
     check = _KINDS[kind](value)
     if check is None:
         raise SuiteError(f"{where}: assert {given['type']} has no usable value: {value!r}")
@@ -177,11 +178,11 @@ def _checks(given: Any, variables: Mapping[str, Any], where: str) -> list[dict[s
     return [check | ({"negate": True} if negated else {})]
 
 
-def _rendered(value: Any, variables: Mapping[str, Any], where: str) -> Any:
+def _render_value(value: Any, variables: Mapping[str, Any], where: str) -> Any:
     if isinstance(value, str):
-        return _filled(value, variables, where)
+        return _render(value, variables, where)
     if isinstance(value, list):
-        return [_rendered(each, variables, where) for each in value]
+        return [_render_value(member, variables, where) for member in value]
     return value
 
 
@@ -189,18 +190,18 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _words(value: Any) -> list[str] | None:
+def _to_texts(value: Any) -> list[str] | None:
     if isinstance(value, str):
-        value = [each.strip() for each in value.split(",")]
-    return [str(each) for each in value] if isinstance(value, list) and value else None
+        value = [text.strip() for text in value.split(",")]
+    return [str(member) for member in value] if isinstance(value, list) and value else None
 
 
 def _contains(value: Any, mode: str, ignore_case: bool) -> dict[str, Any] | None:
-    words = _words(value)
-    return {"scorer": "contains", "values": words, "mode": mode, "ignore_case": ignore_case} if words else None
+    texts = _to_texts(value)
+    return {"scorer": "contains", "values": texts, "mode": mode, "ignore_case": ignore_case} if texts else None
 
 
-def _one(value: Any) -> list[str] | None:
+def _single_text(value: Any) -> list[str] | None:
     return [str(value)] if isinstance(value, (str, int, float)) and value != "" else None
 
 
@@ -218,14 +219,14 @@ def _is_json(value: Any) -> dict[str, Any] | None:
 
 
 _KINDS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
-    "contains": lambda value: _contains(_one(value), "all", False),
-    "icontains": lambda value: _contains(_one(value), "all", True),
+    "contains": lambda value: _contains(_single_text(value), "all", False),
+    "icontains": lambda value: _contains(_single_text(value), "all", True),
     "contains-all": lambda value: _contains(value, "all", False),
     "contains-any": lambda value: _contains(value, "any", False),
     "icontains-all": lambda value: _contains(value, "all", True),
     "icontains-any": lambda value: _contains(value, "any", True),
     "equals": _equals,
-    "starts-with": lambda value: {"scorer": "starts_with", "value": str(value)} if _one(value) else None,
+    "starts-with": lambda value: {"scorer": "starts_with", "value": str(value)} if _single_text(value) else None,
     "regex": lambda value: {"scorer": "regex", "pattern": value} if isinstance(value, str) and value else None,
     "is-json": _is_json,
     "is-xml": lambda value: {"scorer": "format", "format": "xml"} if value is None else None,

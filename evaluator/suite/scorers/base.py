@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,12 +21,15 @@ _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 class Parameters(BaseModel):
     """Base of a scorer's parameters: unknown ones are refused when the suite is loaded.
 
-    ``negate`` turns the check round: it passes when the scorer says no.
+    ``negate`` inverts the check: it passes when the scorer says no.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     negate: bool = False
+
+
+P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,23 @@ class Context:
     messages: tuple[Message, ...] = ()
 
 
-Score = Callable[[Any, str, Context], CheckResult]
-Problem = Callable[[Any, Path], str | None]
-
-
 def no_problem(parameters: Parameters, folder: Path) -> str | None:
     """For scorers whose parameters can always be used once they are valid."""
     return None
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """A named way to judge an answer.
+class Scorer(Generic[P]):
+    """A named way to score an answer.
 
     ``problem`` says, when the suite is loaded, why a check could never pass (a pattern that does not compile); such a
     check fails, the rest of the suite goes on. ``files`` names parameters that are paths of fixtures beside the suite.
     """
 
     name: str
-    parameters: type[Parameters]
-    score: Score
-    problem: Problem = no_problem
+    parameters: type[P]
+    score: Callable[[P, str, Context], CheckResult]
+    problem: Callable[[P, Path], str | None] = no_problem
     files: tuple[str, ...] = ()
 
 

@@ -34,11 +34,11 @@ def score_installed(parameters: InstalledParameters, answer: str, context: Conte
     found = _entry_point(parameters.name)
     if found is None:
         raise LookupError(f"no scorer {parameters.name} is installed")
-    said = found.load()(answer, **parameters.parameters)
-    value, detail = said if isinstance(said, tuple) else (said, "")
+    returned = found.load()(answer, **parameters.parameters)
+    value, detail = returned if isinstance(returned, tuple) else (returned, "")
     number = float(value)
     if not (math.isfinite(number) and 0.0 <= number <= 1.0):
-        raise ValueError(f"{parameters.name} returned {shortened(value)}, no number from 0 to 1")
+        raise ValueError(f"{parameters.name} returned {shortened(value)}, not a number from 0 to 1")
     return check_result(NAME, number >= 1.0, shortened(f"{parameters.name}: {detail or value}"), TOP_SCORE * number)
 
 
@@ -60,7 +60,7 @@ def _source(origin: Path, module: str) -> Path | None:
     if not parts:
         return origin
     below = origin.parent.joinpath(*parts)
-    return next((each for each in (below.with_suffix(".py"), below / "__init__.py") if each.is_file()), None)
+    return next((path for path in (below.with_suffix(".py"), below / "__init__.py") if path.is_file()), None)
 
 
 def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
@@ -71,7 +71,7 @@ def installed_problem(parameters: InstalledParameters, folder: Path) -> str | No
     """Why this check could never pass: there is no such entry point."""
     if _entry_point(parameters.name) is not None:
         return None
-    known = ", ".join(sorted({each.name for each in importlib.metadata.entry_points(group=GROUP)})) or "none"
+    known = ", ".join(sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})) or "none"
     return f"no scorer {shortened(parameters.name)} is installed (there are: {known})"
 
 

@@ -33,7 +33,7 @@ class FormatParameters(Parameters):
 
     @model_validator(mode="after")
     def _known_dialect(self) -> FormatParameters:
-        if self.dialect and self.dialect not in {each.value for each in sqlglot.Dialects}:
+        if self.dialect and self.dialect not in {dialect.value for dialect in sqlglot.Dialects}:
             raise ValueError(f"unknown dialect {self.dialect!r}")
         return self
 
@@ -48,11 +48,12 @@ class _NoAliases(yaml.SafeLoader):
 
 
 def _parse_sql(text: str, dialect: str | None) -> None:
-    statements = [each for each in sqlglot.parse(text, dialect=dialect) if each is not None]
+    statements = [statement for statement in sqlglot.parse(text, dialect=dialect) if statement is not None]
     if not statements:
         raise ValueError("no statement")
-    if any(isinstance(each, sqlglot.exp.Command | sqlglot.exp.Column | sqlglot.exp.Alias) for each in statements):
-        raise ValueError("no SQL statement")
+    other = sqlglot.exp.Command | sqlglot.exp.Column | sqlglot.exp.Alias  # what plain text parses as
+    if any(isinstance(statement, other) for statement in statements):
+        raise ValueError("not a SQL statement")
 
 
 def _parse_yaml(text: str) -> None:
@@ -75,7 +76,7 @@ def score_format(parameters: FormatParameters, answer: str, context: Context) ->
     try:
         _PARSERS[parameters.format](parameters, text)
     except Exception as error:  # four parsers with four families of errors, fed by a model
-        return check_result("format", False, f"no valid {parameters.format}: {shortened(error)}")
+        return check_result("format", False, f"not valid {parameters.format}: {shortened(error)}")
     return check_result("format", True, f"valid {parameters.format}")
 
 
@@ -91,13 +92,13 @@ def score_json_equal(parameters: JsonEqualParameters, answer: str, context: Cont
     try:
         given = orjson.loads(payload(answer))
     except orjson.JSONDecodeError as error:
-        return check_result("json_equal", False, f"no valid JSON: {shortened(error)}")
+        return check_result("json_equal", False, f"not valid JSON: {shortened(error)}")
     same = json_equal(given, parameters.value, parameters)
     return check_result("json_equal", same, "equal" if same else f"got {shortened(given)}")
 
 
 def json_equal(given: Any, wanted: Any, rules: JsonEqualParameters) -> bool:
-    """Whether two JSON values are equal under the rules. Booleans are no numbers."""
+    """Whether two JSON values are equal under the rules. Booleans are not numbers."""
     if isinstance(given, bool) or isinstance(wanted, bool):
         return given is wanted
     if isinstance(given, int | float) and isinstance(wanted, int | float):
@@ -141,7 +142,7 @@ def score_json_schema(parameters: JsonSchemaParameters, answer: str, context: Co
     try:
         given = orjson.loads(payload(answer))
     except orjson.JSONDecodeError as error:
-        return check_result("json_schema", False, f"no valid JSON: {shortened(error)}")
+        return check_result("json_schema", False, f"not valid JSON: {shortened(error)}")
     kind = jsonschema.validators.validator_for(parameters.schema_, default=jsonschema.Draft202012Validator)
     wrong = next(kind(parameters.schema_, registry=Registry()).iter_errors(given), None)
     if wrong is None:

@@ -148,7 +148,7 @@ def test_check_names_every_mistake_with_its_line(tmp_path: Path) -> None:
   {"id": "c"},
   {"id": "d", "prompt": "x", "expekted": 1}
 ]}""")
-    found = [(each.line, each.warning, each.message) for each in find_mistakes(path)]
+    found = [(mistake.line, mistake.warning, mistake.message) for mistake in find_mistakes(path)]
     assert [(line, warning) for line, warning, _ in found] == [
         (5, False), (8, False), (9, False), (11, False), (12, False), (13, True)
     ]  # fmt: skip
@@ -173,4 +173,4 @@ def test_check_names_every_mistake_with_its_line(tmp_path: Path) -> None:
 )
 def test_check_finds_the_line_in_every_format(tmp_path: Path, name: str, text: str, line: int) -> None:
     (tmp_path / name).write_text(text)
-    assert [each.line for each in find_mistakes(tmp_path / name)] == [line]
+    assert [mistake.line for mistake in find_mistakes(tmp_path / name)] == [line]

@@ -64,7 +64,7 @@ def test_a_data_set_with_columns_and_checks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--column", "prompt"], "is no pair"),
+        (["--column", "prompt"], "is not a pair"),
         (["--column", "prompt=nothing"], "has no column nothing"),
         (["--check", "{"], "is not valid JSON"),
         (["--column", "prompt=q", "--check", '{"scorer": "exact", "value": "{{b}} x"}'], "'b' is undefined"),
@@ -78,7 +78,7 @@ def test_mistakes_of_an_import(tmp_path: Path, arguments: list[str], message: st
 
 
 def test_the_hub_is_asked_only_when_allowed(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="no data file on this machine"):
+    with pytest.raises(Exception, match="not a data file on this machine"):
         _import("openai/gsm8k::test::main", "-o", str(tmp_path / "s.json"))
 
 
@@ -120,7 +120,11 @@ def test_a_task_of_the_harness(tmp_path: Path) -> None:
     suite = load_suite(target)
     case = suite.cases[1]
     assert (case.id, case.max_new_tokens, suite.warnings) == ("capital-1", 7, ())
-    assert [each.role for each in case.messages] == ["user", "assistant", "user"]  # one example, then the question
+    assert [message.role for message in case.messages] == [
+        "user",
+        "assistant",
+        "user",
+    ]  # an example, the question
     assert case.messages[-1].content == "Capital of Italy?"
     context = Context(target.parent)
     answers = ("It is Rome\nIt is Paris", "It is Paris", "Rome")

@@ -15,7 +15,7 @@ from sidestep.evaluator.suite.scoring import run_check
 
 MODULE = """
 def polite(answer, words=()):
-    return (len([each for each in words if each in answer]) / len(words), "counted")
+    return (len([word for word in words if word in answer]) / len(words), "counted")
 
 def broken(answer):
     raise RuntimeError("no")
@@ -51,7 +51,7 @@ def test_an_installed_scorer(package: Path, tmp_path: Path) -> None:
     results = [
         run_check(suite.cases[0].checks[0], answer, Context(tmp_path)) for answer in ("please, thanks", "please")
     ]
-    assert [(each.passed, each.score) for each in results] == [(True, 10.0), (False, 5.0)]
+    assert [(result.passed, result.score) for result in results] == [(True, 10.0), (False, 5.0)]
     package.write_text(MODULE + "\n# changed\n")
     assert load_suite(tmp_path / "s.json").sha256 != suite.sha256
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from sidestep.evaluator.cases.case import Case, Message
-from sidestep.evaluator.suite.loading import case_hash, load_suite
+from sidestep.evaluator.cases.exchange import Answer
+from sidestep.evaluator.suite.hashing import case_hash
+from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scorers import SCORERS
+from sidestep.evaluator.suite.scoring import score_answer
 from sidestep.shared.errors import SuiteError
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -85,7 +88,7 @@ def test_warnings_and_derived_ids(tmp_path: Path) -> None:
     [
         ('{"test_cases": [\n{]}', r"not valid JSON: .* at line 2"),
         ({"cases_of_test": []}, "no list of test cases"),
-        ([3], "test case 1 is no object"),
+        ([3], "test case 1 is not an object"),
         ([{"id": "a"}], "'a' has no prompt"),
         ([{"id": "a", "prompt": 3}], "'a': prompt is wrong"),
         ([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}], "the id 'a' is used by two"),
@@ -163,3 +166,35 @@ def test_examples_of_the_document_are_true(tmp_path: Path) -> None:
         assert suite.warnings == ()
         used |= {check.scorer for case in suite.cases for check in case.checks}
     assert used == set(SCORERS) - {"lm_eval", "python", "judge"}  # need other packages or a judge: docs/suites.md
+
+
+def test_hashes_stay_what_they_are(tmp_path: Path) -> None:
+    """Another hash for the same suite would have every checkpoint evaluated again after an update."""
+    (tmp_path / "db.sql").write_text("CREATE TABLE t(n)")
+    rows = [
+        {"id": 1, "input": "x", "system_prompt": "s", "expected_keywords": ["a", "b"], "forbidden_keywords": ["c"],
+         "expected_format": "json", "weight": 2, "reference": "r", "max_new_tokens": 5, "may_fail": True,
+         "failure_reason": "f"},
+        {"prompt": "no id", "checks": [
+            {"scorer": "number", "value": 1, "tolerance": 0.5, "negate": True},
+            {"scorer": "json_schema", "schema": {"type": "object", "required": ["ü"]}, "_note": "n"},
+        ]},
+        {"id": "sql", "messages": [{"role": "user", "content": "q"}],
+         "checks": [{"scorer": "sql_result", "fixture": "db.sql", "query": "SELECT n FROM t"}]},
+    ]  # fmt: skip
+    suite = load_suite(_write(tmp_path, {"test_suite": "g", "test_cases": rows}))
+    assert suite.sha256 == "58bd45c2bfafa94a10892a5055150470f0b21f856e2240dea705235413b394b0"
+    hashes = [case_hash(case)[:16] for case in suite.cases]
+    assert hashes == ["2b6dba955f9b5933", "9fae15ce4a2f1092", "a40a1fadb82de0c5"]
+
+
+def test_parameters_are_validated_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = _case(tmp_path, expected_keywords=["a"], checks=[{"scorer": "exact", "value": "a"}])
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("validated again")
+
+    for check in case.checks:
+        monkeypatch.setattr(SCORERS[check.scorer].parameters, "model_validate", refuse)
+    result = score_answer(case, Answer("a", "a", 1, 1, "stop", 0.0), tmp_path)
+    assert [check.passed for check in result.checks] == [True, True]

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from sidestep.evaluator.cases.case import Case, Check, Message
 from sidestep.evaluator.cases.exchange import Answer
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus
+from sidestep.evaluator.suite.checks import build_check
 from sidestep.evaluator.suite.scoring import score_answer
 
 SETUP = "CREATE TABLE t(n, s); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'b');"
+
+
+def _check(scorer: str, parameters: dict[str, Any]) -> Check:
+    return build_check(scorer, parameters, "here")
 
 
 def _score(answer: str, *checks: Check, may_fail: bool = False) -> CaseResult:
@@ -23,7 +28,7 @@ def _score(answer: str, *checks: Check, may_fail: bool = False) -> CaseResult:
 
 
 def _sql(query: str = "SELECT n FROM t", **more: Any) -> Check:
-    return Check("sql_result", {"setup": SETUP, "query": query, "seconds": 0.3, **more})
+    return _check("sql_result", {"setup": SETUP, "query": query, "seconds": 0.3, **more})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def _sql(query: str = "SELECT n FROM t", **more: Any) -> Check:
     ],
 )
 def test_scorers(check: tuple[str, dict[str, Any]], answer: str, passed: bool, score: float) -> None:
-    result = _score(answer, Check(*check))
+    result = _score(answer, _check(*check))
     assert (result.checks[0].passed, result.score) == (passed, score)
     assert result.checks[0].detail
 
@@ -129,17 +134,17 @@ def test_too_many_rows_fail() -> None:
 
 
 ALL_CHECKS = (
-    Check("keywords", {"keywords": ["never there"]}),
-    Check("exact", {"value": "never"}),
-    Check("contains", {"values": ["never there"]}),
-    Check("regex", {"pattern": "(never+)+$"}),
-    Check("format", {"format": "json"}),
-    Check("format", {"format": "xml"}),
-    Check("format", {"format": "yaml"}),
-    Check("format", {"format": "sql"}),
-    Check("json_equal", {"value": {"never": 1}}),
-    Check("json_schema", {"schema": {"required": ["never"], "type": "object"}}),
-    Check("number", {"value": 1.5}),
+    _check("keywords", {"keywords": ["never there"]}),
+    _check("exact", {"value": "never"}),
+    _check("contains", {"values": ["never there"]}),
+    _check("regex", {"pattern": "(never+)+$"}),
+    _check("format", {"format": "json"}),
+    _check("format", {"format": "xml"}),
+    _check("format", {"format": "yaml"}),
+    _check("format", {"format": "sql"}),
+    _check("json_equal", {"value": {"never": 1}}),
+    _check("json_schema", {"schema": {"required": ["never"], "type": "object"}}),
+    _check("number", {"value": 1.5}),
     _sql(),
 )
 
@@ -188,10 +193,10 @@ def test_no_text_raises(answer: str) -> None:
     [
         ((), "x", False, CaseStatus.UNSCORED),
         ((), "x", True, CaseStatus.UNSCORED),
-        ((Check("exact", {"value": "x"}),), "x", False, CaseStatus.PASSED),
-        ((Check("exact", {"value": "x"}),), "y", True, CaseStatus.EXPECTED_FAILURE),
-        ((Check("exact", {"value": "x"}),), "x", True, CaseStatus.UNEXPECTED_PASS),
-        ((Check("exact", {"value": "x"}), Check("contains", {"values": ["y"]})), "x", False, CaseStatus.FAILED),
+        ((_check("exact", {"value": "x"}),), "x", False, CaseStatus.PASSED),
+        ((_check("exact", {"value": "x"}),), "y", True, CaseStatus.EXPECTED_FAILURE),
+        ((_check("exact", {"value": "x"}),), "x", True, CaseStatus.UNEXPECTED_PASS),
+        ((_check("exact", {"value": "x"}), _check("contains", {"values": ["y"]})), "x", False, CaseStatus.FAILED),
     ],
 )
 def test_status(checks: tuple[Check, ...], answer: str, may_fail: bool, status: CaseStatus) -> None:

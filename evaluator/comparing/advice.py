@@ -116,7 +116,7 @@ def _best_checkpoint(best: Report) -> BestCheckpoint:
         checkpoint=best.checkpoint,
         step=_step(best),
         success_rate=best.test_results.rate,
-        interval=best.test_results.weighted.interval if best.test_results.weighted else best.test_results.interval,
+        interval=best.test_results.interval_of_rate,
         files_hash=best.identity.key.files_hash,
         run_id=best.training.run_id,
     )

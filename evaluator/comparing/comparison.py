@@ -8,7 +8,7 @@ either side, and cases whose definition changed, are not compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus, NoiseFloor
@@ -18,7 +18,7 @@ from sidestep.evaluator.results.report import ComparisonEntry, LegacyComparison,
 
 SCORE_MOVE = 1.0
 SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway
-_DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
+DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
 _APART = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
 
 
@@ -38,7 +38,7 @@ def compare(
     cases = comparable_pairs(before, after)
     broken = [new.id for old, new in cases if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
     fixed = [new.id for old, new in cases if old.status is CaseStatus.FAILED and new.status is CaseStatus.PASSED]
-    moved = [(new.id, (new.score or 0.0) - (old.score or 0.0)) for old, new in cases if old.status is new.status]
+    moved = [(new.id, compared_score(new) - compared_score(old)) for old, new in cases if old.status is new.status]
     surprises = _apart(before, after)
     entry = ComparisonEntry(
         against=before.checkpoint,
@@ -107,15 +107,25 @@ def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseResult, Ca
         (old[new.id], new)
         for new in after.test_cases
         if new.id in old
-        and _is_same_case(old[new.id], new)
-        and old[new.id].status in _DECIDED
-        and new.status in _DECIDED
+        and is_same_definition(old[new.id].definition_hash, new.definition_hash)
+        and old[new.id].status in DECIDED
+        and new.status in DECIDED
     ]
 
 
-def _is_same_case(old: CaseResult, new: CaseResult) -> bool:
-    """Whether both ask and expect the same. The host's old reports do not say what; there the id has to do."""
-    return old.definition_hash == new.definition_hash or not (old.definition_hash and new.definition_hash)
+def is_same_definition(old: str, new: str) -> bool:
+    """Whether two definition hashes are of the same case. The host's old reports have none; there the id has to do."""
+    return old == new or not (old and new)
+
+
+def interchangeable_definitions(hashes: Collection[str]) -> list[tuple[str, str]]:
+    """The pairs of different definition hashes among these that are compared nonetheless (`is_same_definition`)."""
+    return [("", other) for other in hashes if other] if "" in hashes else []
+
+
+def compared_score(case: CaseResult) -> float:
+    """What a case's score counts for where scores are compared, 0..10: one without a score counts as 0."""
+    return case.score or 0.0
 
 
 def notes_on(before: Report, after: Report, compared: int) -> tuple[str, ...]:

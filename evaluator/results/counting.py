@@ -42,6 +42,11 @@ class TestResults(Document):
         """The success rate by which checkpoints are ranked: by weight where weights differ."""
         return self.weighted.rate if self.weighted else self.success_rate
 
+    @property
+    def interval_of_rate(self) -> Interval | None:
+        """The interval of ``rate``; None when nothing was decided."""
+        return self.weighted.interval if self.weighted else self.interval
+
 
 def count_results(cases: tuple[CaseResult, ...]) -> TestResults:
     """Counts and rates over cases. Pure."""

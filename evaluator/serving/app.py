@@ -19,15 +19,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder, read_segment
+from sidestep.evaluator.presenting.dashboard.cache import PAGE_DATA_NAME, cache_folder, read_segment
 from sidestep.evaluator.presenting.dashboard.page import content_security_policy, page
-from sidestep.evaluator.presenting.dashboard.segments import packed
+from sidestep.evaluator.presenting.dashboard.segments import pack_json
 from sidestep.evaluator.results.suites import read_suite
 from sidestep.evaluator.serving.changes import Changes
 from sidestep.shared.files import read_bounded
 from sidestep.shared.protocol.layout import ReportsFolder
 
-MAX_VIEW_BYTES = 1 << 30
+MAX_PAGE_DATA_BYTES = 1 << 30
 LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -66,9 +66,9 @@ def create_app(reports: ReportsFolder, changes: Changes, *, hosts: Sequence[str]
     async def index(request: Request) -> Response:
         return Response(page("Sidestep", {}, live=True), media_type="text/html")
 
-    async def view(request: Request) -> Response:
+    async def page_data(request: Request) -> Response:
         try:
-            content = read_bounded(cache_folder(reports) / VIEW_NAME, MAX_VIEW_BYTES)
+            content = read_bounded(cache_folder(reports) / PAGE_DATA_NAME, MAX_PAGE_DATA_BYTES)
         except OSError as error:
             raise HTTPException(404, "there are no reports yet") from error
         return Response(content, media_type="application/json")
@@ -83,7 +83,7 @@ def create_app(reports: ReportsFolder, changes: Changes, *, hosts: Sequence[str]
         document = read_suite(reports, request.path_params["sha256"])
         if document is None:
             raise HTTPException(404, "no such suite")
-        return PlainTextResponse(packed(document.get("cases", {})))
+        return PlainTextResponse(pack_json(document.get("cases", {})))
 
     async def events(request: Request) -> Response:
         return EventSourceResponse(_events(changes), ping=15)
@@ -91,7 +91,7 @@ def create_app(reports: ReportsFolder, changes: Changes, *, hosts: Sequence[str]
     return Starlette(
         routes=[
             Route("/", index),
-            Route("/api/view", view),
+            Route("/api/page-data", page_data),
             Route("/api/answers/{key}", answers),
             Route("/api/suites/{sha256}", suite),
             Route("/events", events),

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder
+from sidestep.evaluator.presenting.dashboard.cache import PAGE_DATA_NAME, cache_folder
 from sidestep.shared.files import to_json_line
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.presence import evaluators_present
@@ -39,9 +39,9 @@ class Changes:
             await asyncio.sleep(self._look_seconds)
 
     def _version(self) -> tuple[int, int] | None:
-        """Changes whenever the view is replaced; no clock is compared with another."""
+        """Changes whenever the page's data are replaced; no clock is compared with another."""
         try:
-            state = (cache_folder(self._reports) / VIEW_NAME).stat()
+            state = (cache_folder(self._reports) / PAGE_DATA_NAME).stat()
         except OSError:
             return None
         return state.st_ino, state.st_mtime_ns

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from sidestep.evaluator.presenting.dashboard.cache import VIEW_NAME, cache_folder
+from sidestep.evaluator.presenting.dashboard.cache import PAGE_DATA_NAME, cache_folder
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.serving.app import create_app
 from sidestep.evaluator.serving.changes import Changes
@@ -57,12 +57,12 @@ def serve(reports: ReportsFolder, address: Address, say: Callable[[str], None]) 
 
 
 def prepare(reports: ReportsFolder) -> None:
-    """Bring the view up to date once. A folder that cannot be written will do when an evaluator has left a view."""
+    """Bring the dashboard up to date once. A folder that cannot be written will do when an evaluator has left one."""
     try:
         reports.root.mkdir(parents=True, exist_ok=True)
         refresh_derived_files(reports)
     except OSError as error:
-        if not (cache_folder(reports) / VIEW_NAME).is_file():
+        if not (cache_folder(reports) / PAGE_DATA_NAME).is_file():
             raise ReportsFolderError(
                 f"{reports.root} cannot be written, and no dashboard has been made there yet: {error}",
                 hint="run this once as a user who may write there",

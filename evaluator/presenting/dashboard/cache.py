@@ -17,7 +17,8 @@ from sidestep.shared.files import read_bounded, replace_file, to_json_line
 from sidestep.shared.protocol.layout import ReportsFolder
 
 MAX_PIECE_BYTES = 1 << 30
-VIEW_NAME = "view.json"
+PAGE_DATA_NAME = "page_data.json"
+_EARLIER_NAMES = ("view.json",)  # what the page's data were called before; nothing reads them any more
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -35,14 +36,13 @@ def read_segment(folder: Path, key: str) -> Segment | None:
 
 
 def keep_segment(folder: Path, segment: Segment) -> None:
-    piece = {"key": segment.key, "rows": segment.rows, "answers": segment.answers}
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{segment.key}.json", to_json_line(piece))
+    replace_file(folder / f"{segment.key}.json", to_json_line(vars(segment)))
 
 
-def forget_others(folder: Path, keys: Collection[str]) -> None:
-    """Remove segments that no page uses any more."""
+def remove_unused(folder: Path, keys: Collection[str]) -> None:
+    """Remove what no page uses any more: all segments but these, and files of earlier versions."""
     for path in folder.glob("*.json"):
-        if _KEY.fullmatch(path.stem) and path.stem not in keys:
+        if path.name in _EARLIER_NAMES or (_KEY.fullmatch(path.stem) and path.stem not in keys):
             with suppress(OSError):
                 path.unlink()

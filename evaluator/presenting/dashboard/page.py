@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from sidestep.evaluator.presenting.dashboard.page_data import SCHEMA_VERSION
+
 ASSETS = Path(__file__).parent / "assets"
 VENDOR = Path(__file__).parent / "vendor"
 
@@ -73,6 +75,7 @@ def page(title: str, blocks: Mapping[str, str], *, live: bool = False) -> bytes:
         "TITLE": html.escape(title.encode("utf-8", "replace").decode()),
         "POLICY": html.escape(content_security_policy(live=live), quote=True),
         "MODE": "live" if live else "file",
+        "SCHEMA": str(SCHEMA_VERSION),
         "STYLE": style(),
         "SCRIPT": script(),
         "DATA": data,

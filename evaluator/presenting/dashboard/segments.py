@@ -4,24 +4,27 @@ A segment holds up to SEGMENT_SIZE reports in the order in which they landed. An
 it: checkpoints of one training answer alike, and deflate stores the second of two equal texts almost for free. A full
 segment never changes again, so a report that lands costs packing the last segment, not all of them.
 
-A segment has two parts. ``rows`` (verdicts and scores) is needed for the first picture; ``answers`` (texts, checks)
-only when somebody looks at a case.
+A segment has three parts. ``rows`` (statuses and scores) is needed for the first picture; ``answers`` (texts, checks)
+only when somebody looks at a case; ``case_lists`` (which cases, how defined) goes into the page's data, once for all
+segments that have the same.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidestep.evaluator.cases.result import CaseResult, CaseStatus
+from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
+from sidestep.evaluator.comparing.comparison import compared_score
 from sidestep.evaluator.results.report import Report
 from sidestep.shared.files import to_json_line
 
-FORMAT = 1  # part of every key: a change of format packs everything anew
+FORMAT = 2  # part of every key: a change of format packs everything anew
 SEGMENT_SIZE = 8
 
 STATUS_LETTERS = {
@@ -32,14 +35,19 @@ STATUS_LETTERS = {
     CaseStatus.UNEXPECTED_PASS: "x",
 }
 
+CaseList = dict[str, list[str]]
+"""The cases of a report as columns of equal length: ``ids``, ``names``, ``categories``, ``definitions`` (hashes)."""
+
 
 @dataclass(frozen=True)
 class Segment:
-    """Both parts as base64 of deflated JSON (what a browser's DecompressionStream reads)."""
+    """``rows`` and ``answers`` as base64 of deflated JSON (what a browser's DecompressionStream reads)."""
 
     key: str
     rows: str
     answers: str
+    case_lists: dict[str, CaseList]
+    """By the name that each member's row gives as its ``case_list``."""
 
 
 def member_key(report: Report) -> str:
@@ -52,45 +60,52 @@ def segment_key(members: Sequence[str]) -> str:
     return hashlib.sha256("\n".join((str(FORMAT), *members)).encode()).hexdigest()[:32]
 
 
-def packed(document: Any) -> str:
+def pack_json(document: Any) -> str:
     """A JSON document, deflated, as base64: letters that can stand anywhere in a page."""
     return base64.b64encode(zlib.compress(to_json_line(document), 6)).decode()
 
 
 def pack(reports: Sequence[Report]) -> Segment:
     """One segment of these reports. Pure."""
-    suites: dict[str, dict[str, list[Any]]] = {}
+    lists: dict[str, CaseList] = {}
+    scores: dict[tuple[float | str | None, float | str | None], int] = {}
     members = []
     for report in reports:
-        key, columns = _suite_columns(report)
-        suites.setdefault(key, columns)
-        members.append({"suite": key, **_row(report.test_cases)})
+        name, columns = _case_list(report.test_cases)
+        lists.setdefault(name, columns)
+        found = [(_json_number(case.score), _json_number(compared_score(case))) for case in report.test_cases]
+        members.append(
+            {
+                "case_list": name,
+                "statuses": "".join(STATUS_LETTERS[case.status] for case in report.test_cases),
+                "scores": [scores.setdefault(score, len(scores)) for score in found],
+            }
+        )
+    table = {"shown": [shown for shown, _ in scores], "compared": [compared for _, compared in scores]}
     return Segment(
         segment_key([member_key(report) for report in reports]),
-        packed({"suites": suites, "members": members}),
-        packed(_answers(reports)),
+        pack_json({"scores": table, "members": members}),
+        pack_json(_answers(reports)),
+        lists,
     )
 
 
-def _suite_columns(report: Report) -> tuple[str, dict[str, list[Any]]]:
+def _case_list(cases: Sequence[CaseResult]) -> tuple[str, CaseList]:
     """The cases of a report as columns, and a name for exactly these."""
-    cases = report.test_cases
-    columns: dict[str, list[Any]] = {
+    columns = {
         "ids": [case.id for case in cases],
         "names": [case.name for case in cases],
         "categories": [case.category for case in cases],
-        "definitions": [case.definition_hash[:12] for case in cases],
-        "weights": [case.weight for case in cases],
+        "definitions": [case.definition_hash for case in cases],
     }
     return hashlib.sha256(to_json_line(columns)).hexdigest()[:16], columns
 
 
-def _row(cases: Sequence[CaseResult]) -> dict[str, Any]:
-    """A letter for each case's status; its score in tenths, -1 for none."""
-    return {
-        "statuses": "".join(STATUS_LETTERS[case.status] for case in cases),
-        "scores": [-1 if case.score is None else round(10 * case.score) for case in cases],
-    }
+def _json_number(value: float | None) -> float | str | None:
+    """A score as JSON holds it; one that is not finite by the name that JavaScript reads."""
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _answers(reports: Sequence[Report]) -> dict[str, Any]:
@@ -108,13 +123,18 @@ def _answers(reports: Sequence[Report]) -> dict[str, Any]:
 def _details(case: CaseResult) -> dict[str, Any]:
     """What a case's page shows beside its answer; what is not there is left out."""
     facts = {
-        "checks": [[check.scorer, check.passed, check.score, check.detail] for check in case.checks],
+        "checks": [[check.scorer, _decision(check), check.score, check.detail] for check in case.checks],
         "expected": case.expected_keywords,
         "found": case.keywords_found,
         "why": case.failure_reason,
         "finish": case.finish_reason,
         "tokens": case.output_tokens,
         "logprob": case.reference_logprob,
-        "samples": [[each.output, each.passed, each.score] for each in case.samples],
+        "samples": [[sample.output, sample.passed, sample.score] for sample in case.samples],
     }
     return {name: value for name, value in facts.items() if value not in (None, "", (), [])}
+
+
+def _decision(check: CheckResult) -> bool | None:
+    """Whether a check passed; None where it could not be decided, and so has no score."""
+    return None if check.score is None and not check.passed else check.passed

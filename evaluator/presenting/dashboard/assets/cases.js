@@ -3,54 +3,51 @@
 const SORTS = { suite: "as in the suite", unstable: "most changes first", worst: "least often passed first", recent: "last changed first" };
 
 // Rows for the heat map: cases in the chosen order; in the suite's order, a heading for each category.
-function arrange(model, line, indices) {
-  const keys = {
-    unstable: (i) => -flips(line, i),
-    worst: (i) => line.columns.reduce((sum, column) => sum + (column.statuses[i] === STATUS.passed), 0),
-    recent: (i) => -lastChange(line, i),
+function arrangeRows(model, line, numbers) {
+  const ranks = {
+    unstable: (number) => -countFlips(model, line, number),
+    worst: (number) => line.columns.reduce((sum, column) => sum + getStatus(model, column, number).passed, 0),
+    recent: (number) => -findLastChange(line, number),
   };
-  const key = Object.hasOwn(keys, state.sort) ? keys[state.sort] : null;
-  if (key) {
-    const rank = new Map(indices.map((i) => [i, key(i)]));
-    return [...indices].sort((i, j) => rank.get(i) - rank.get(j) || i - j).map((index) => ({ index }));
+  const rankOf = Object.hasOwn(ranks, state.sort) ? ranks[state.sort] : null;
+  if (rankOf) {
+    const rank = new Map(numbers.map((number) => [number, rankOf(number)]));
+    return [...numbers].sort((one, other) => rank.get(one) - rank.get(other) || one - other).map((number) => ({ number }));
   }
   const groups = new Map();
-  for (const index of indices) {
-    const name = model.cases[index].category;
+  for (const number of numbers) {
+    const name = model.cases[number].category;
     if (!groups.has(name)) groups.set(name, []);
-    groups.get(name).push({ index });
+    groups.get(name).push({ number });
   }
-  if (groups.size < 2) return indices.map((index) => ({ index }));
-  return [...groups].flatMap(([name, rows]) => [{ group: `${name} · ${plural(rows.length, "case")}` }, ...rows]);
+  if (groups.size < 2) return numbers.map((number) => ({ number }));
+  return [...groups].flatMap(([name, rows]) => [{ group: `${name} · ${formatCount(rows.length, "case")}` }, ...rows]);
 }
 
-function lastChange(line, i) {
-  for (let c = line.columns.length - 1; c > 0; c--) if (line.columns[c].statuses[i] !== line.columns[c - 1].statuses[i]) return c;
+function findLastChange(line, number) {
+  for (let c = line.columns.length - 1; c > 0; c--) if (line.columns[c].statuses[number] !== line.columns[c - 1].statuses[number]) return c;
   return -1;
 }
 
-// Tenths of a score; a failed case without one counts as 0.
-function scoreOf(checkpoint, index) {
-  const score = checkpoint.scores[index];
-  return score === NO_SCORE ? 0 : score;
-}
+const STATUS_COLORS = { passed: "pass", failed: "fail", unscored: "unscored", expected_failure: "expected", unexpected_pass: "surprise" };
 
-function heatColors() {
-  const failed = Array.from({ length: 9 }, (_, tenth) => mix(color("fail"), color("partial"), tenth / 8));
+// `status` holds a colour for every number of a status; failed cases have nine shades instead, by score.
+function readHeatColors(model) {
+  const failed = Array.from({ length: 9 }, (_, tenth) => mixColors(readColor("fail"), readColor("partial"), tenth / 8));
   return {
-    panel: color("panel"), text: color("text"), muted: color("muted"), mark: color("mark"), failed,
-    status: [null, color("pass"), color("fail"), color("unscored"), color("expected"), color("surprise")],
+    panel: readColor("panel"), text: readColor("text"), muted: readColor("muted"), mark: readColor("mark"), failed,
+    status: model.statuses.map(({ value }) => (Object.hasOwn(STATUS_COLORS, value) ? readColor(STATUS_COLORS[value]) : null)),
   };
 }
 
 // A colour between two of the form #rrggbb.
-function mix(from, to, share) {
-  const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  const [a, b] = [parts(from), parts(to)];
-  return `#${a.map((value, i) => Math.round(value + (b[i] - value) * share).toString(16).padStart(2, "0")).join("")}`;
+function mixColors(from, to, share) {
+  const split = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  const [start, end] = [split(from), split(to)];
+  return `#${start.map((value, i) => Math.round(value + (end[i] - value) * share).toString(16).padStart(2, "0")).join("")}`;
 }
 
-function fitted(context, text, width) {
+function fitText(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   let [low, high] = [0, text.length];
   while (low < high) {
@@ -61,65 +58,66 @@ function fitted(context, text, width) {
   return `${text.slice(0, low)}…`;
 }
 
-function casesPage(model) {
-  const line = currentLine(model);
-  const indices = filteredCases(model, answersFound);
+function drawCases(model) {
+  const line = findLine(model);
   if (!line.columns.length) return [el("p", { class: "empty", text: "No checkpoint has been evaluated yet." })];
-  const map = new HeatMap(model, indices);
-  const body = indices.length ? [map.scroller, map.tip] : [el("p", { class: "empty", text: "No case fits these filters." })];
+  const numbers = filterCases(model, line.columns, answersFound);
+  const map = new HeatMap(model, numbers);
+  const body = numbers.length ? [map.scroller, map.tip] : [el("p", { class: "empty", text: "No case fits these filters." })];
   return [
-    filterBar(model, { sorts: true }),
-    el("p", { class: "muted small count", text: `${indices.length} of ${plural(model.cases.length, "case")} by ${plural(line.columns.length, "checkpoint")}. Click a cell to read the answer beside the one before it.` }),
+    drawFilters(model, { sorts: true }),
+    el("p", { class: "muted small count", text: `${numbers.length} of ${formatCount(model.cases.length, "case")} by ${formatCount(line.columns.length, "checkpoint")}. Click a cell to read the answer beside the one before it.` }),
     el("section", { class: "panel heat-panel" }, ...body),
-    legend(),
+    drawLegend(),
   ];
 }
 
-function legend() {
+function drawLegend() {
   const items = [["pass", "passed"], ["fail", "failed"], ["partial", "failed, close to passing"], ["unscored", "unscored"], ["expected", "expected failure"], ["surprise", "unexpected pass"]];
   return el("ul", { class: "legend" }, items.map(([name, text]) => el("li", {}, el("i", { class: `swatch ${name}` }), text)), el("li", {}, el("i", { class: "swatch fail flip" }), "newly broken"));
 }
 
+let searchTimer;
+
 // Filters that the heat map and the changes share. Typing keeps the field's focus: only what follows is drawn anew.
-function filterBar(model, { sorts = false } = {}) {
-  const choose = (name, options, label) => el("label", {}, el("span", { class: "visually-hidden", text: label }), select(options, state[name], (value) => go({ [name]: value }), label));
-  const categories = { "": "all categories", ...Object.fromEntries(model.categories.map((each) => [each, each])) };
+function drawFilters(model, { sorts = false } = {}) {
+  const drawChoice = (name, options, label) => el("label", {}, el("span", { class: "visually-hidden", text: label }), drawSelect(options, state[name], (value) => go({ [name]: value }), label));
+  const categories = { "": "all categories", ...Object.fromEntries(model.categories.map((category) => [category, category])) };
   const text = el("input", { type: "search", id: "search", placeholder: state.inAnswers ? "Search cases and answers" : "Search cases", value: state.text, "aria-label": "Search" });
-  text.addEventListener("input", () => { clearTimeout(filterBar.timer); filterBar.timer = setTimeout(() => searchFor(model, text.value), 120); });
+  text.addEventListener("input", () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => searchCases(model, text.value), 120); });
   const answers = el("input", { type: "checkbox", checked: state.inAnswers });
-  answers.addEventListener("change", () => { state.inAnswers = answers.checked; searchFor(model, state.text, true); });
-  const parts = [text, el("label", { class: "check" }, answers, "in answers"), choose("category", categories, "Category"), choose("status", STATUS_FILTERS, "Status")];
+  answers.addEventListener("change", () => { state.inAnswers = answers.checked; searchCases(model, state.text, true); });
+  const parts = [text, el("label", { class: "check" }, answers, "in answers"), drawChoice("category", categories, "Category"), drawChoice("status", STATUS_FILTERS, "Status")];
   if (sorts) {
     const dense = el("input", { type: "checkbox", checked: state.dense });
     dense.addEventListener("change", () => go({ dense: dense.checked }));
-    parts.push(choose("sort", SORTS, "Order"), el("label", { class: "check" }, dense, "small"));
+    parts.push(drawChoice("sort", SORTS, "Order"), el("label", { class: "check" }, dense, "small"));
   }
   return el("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() }, parts);
 }
 
-function select(options, value, onchange, label) {
+function drawSelect(options, value, onchange, label) {
   const node = el("select", { "aria-label": label }, Object.entries(options).map(([key, text]) => el("option", { value: key, text })));
   node.value = value ?? "";
   node.addEventListener("change", () => onchange(node.value));
   return node;
 }
 
-let answersFound = null; // ids of cases whose answer at the later checkpoint contains the text, when asked for
+let answersFound = null; // ids of cases whose answer at either checkpoint contains the text, when asked for
 
-async function searchFor(model, text, force = false) {
+async function searchCases(model, text, force = false) {
   if (text === state.text && !force) return;
   answersFound = state.inAnswers && text ? await searchAnswers(model, text.toLowerCase()) : null;
-  history.replaceState(null, "", address({ text }));
+  history.replaceState(null, "", buildAddress({ text }));
   state.text = text;
   render({ keepFocus: true });
 }
 
 async function searchAnswers(model, words) {
-  const [a, b] = comparedPair(model);
   const found = new Set();
-  for (const checkpoint of [a, b]) {
+  for (const checkpoint of findPair(model)) {
     if (!checkpoint?.segment) continue;
-    const answers = await segmentAnswers(checkpoint.segment);
+    const answers = await loadAnswers(checkpoint.segment);
     answers.cases.forEach((id, row) => {
       if (answers.outputs[row][checkpoint.member]?.toLowerCase().includes(words)) found.add(id);
     });

@@ -2,12 +2,12 @@
 
 const shown = []; // charts on the page now, to be taken away before the next picture
 
-function forgetCharts() {
+function destroyCharts() {
   for (const chart of shown.splice(0)) chart.destroy();
 }
 
-// Charts can only be made at a width; `draw` is called again whenever the place they stand in changes its own.
-function chartPlace(draw, label) {
+// Charts can only be made at a width; `draw` is called again whenever the place they are in changes its own.
+function placeChart(draw, label) {
   const place = el("div", { class: "chart", role: "img", "aria-label": label });
   let width = 0;
   const observer = new ResizeObserver(() => {
@@ -22,69 +22,69 @@ function chartPlace(draw, label) {
   return place;
 }
 
-function axisStyle(more) {
-  const line = color("line");
-  return { stroke: color("muted"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 }, font: "12px system-ui, sans-serif", ...more };
+function styleAxis(more) {
+  const line = readColor("line");
+  return { stroke: readColor("muted"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 }, font: "12px system-ui, sans-serif", ...more };
 }
 
 const SYNC = "steps";
 
-function stepAxis() {
-  return axisStyle({ values: (chart, splits) => splits.map((step) => (Number.isInteger(step) ? `${step}` : "")), gap: 2, size: 28 });
+function styleStepAxis() {
+  return styleAxis({ values: (chart, splits) => splits.map((step) => (Number.isInteger(step) ? `${step}` : "")), gap: 2, size: 28 });
 }
 
-function stepRange(steps) {
+function makeStepRange(steps) {
   return (chart, low, high) => (steps.length < 2 || low === high ? [Math.max(0, low - 1), high + 1] : [low, high]);
 }
 
-function rateText(rate, interval) {
+function formatRate(rate, interval) {
   if (rate === null || rate === undefined) return "–";
-  return `${rate.toFixed(1)} %${interval ? ` (${percent(interval[0], 0)} to ${percent(interval[1], 0)})` : ""}`;
+  return `${rate.toFixed(1)} %${interval ? ` (${formatPercent(interval[0], 0)} to ${formatPercent(interval[1], 0)})` : ""}`;
 }
 
-function rateChart(line) {
-  const rows = line.evaluated.filter((each) => rateOf(each) !== null);
-  const steps = rows.map((each) => each.step);
-  const rates = rows.map((each) => 100 * rateOf(each));
-  const intervals = rows.map(intervalOf);
-  const low = intervals.map((each) => (each ? 100 * each[0] : null));
-  const high = intervals.map((each) => (each ? 100 * each[1] : null));
-  const base = line.base && rateOf(line.base) !== null ? 100 * rateOf(line.base) : null;
-  const label = `Success rate over steps: ${rows.map((each) => `step ${each.step} ${percent(rateOf(each))}`).join(", ")}`;
-  return chartPlace((place, width) => {
+function drawRateChart(line) {
+  const rows = line.evaluated.filter(({ rate }) => rate !== null);
+  const steps = rows.map(({ step }) => step);
+  const rates = rows.map(({ rate }) => 100 * rate);
+  const intervals = rows.map(({ interval }) => interval);
+  const low = intervals.map((interval) => (interval ? 100 * interval[0] : null));
+  const high = intervals.map((interval) => (interval ? 100 * interval[1] : null));
+  const base = line.base && line.base.rate !== null ? 100 * line.base.rate : null;
+  const label = `Success rate over steps: ${rows.map(({ step, rate }) => `step ${step} ${formatPercent(rate)}`).join(", ")}`;
+  return placeChart((place, width) => {
     const series = [
       { label: "step" },
-      { label: "success", stroke: color("accent"), width: 2, points: { show: rows.length < 60, size: 7, fill: color("panel") }, value: (u, v, s, at) => rateText(v, intervals[at]) },
+      { label: "success", stroke: readColor("accent"), width: 2, points: { show: rows.length < 60, size: 7, fill: readColor("panel") }, value: (u, v, s, at) => formatRate(v, intervals[at]) },
       { label: "from", class: "bound", stroke: "transparent", points: { show: false } },
       { label: "to", class: "bound", stroke: "transparent", points: { show: false } },
     ];
     const data = [steps, rates, low, high];
     if (base !== null) {
-      series.push({ label: "base model", stroke: color("muted"), dash: [5, 4], width: 1.5, points: { show: false }, value: () => `${base.toFixed(1)} %` });
+      series.push({ label: "base model", stroke: readColor("muted"), dash: [5, 4], width: 1.5, points: { show: false }, value: () => `${base.toFixed(1)} %` });
       data.push(steps.map(() => base));
     }
     return new uPlot({
       width, height: 250, series,
-      bands: [{ series: [3, 2], fill: color("band") }],
-      scales: { x: { time: false, range: stepRange(steps) }, y: { range: (u, min, max) => [Math.max(0, Math.floor((min - 4) / 10) * 10), Math.min(100, Math.ceil((max + 4) / 10) * 10)] } },
-      axes: [stepAxis(), axisStyle({ values: (u, splits) => splits.map((v) => `${v} %`), size: 52 })],
+      bands: [{ series: [3, 2], fill: readColor("band") }],
+      scales: { x: { time: false, range: makeStepRange(steps) }, y: { range: (u, min, max) => [Math.max(0, Math.floor((min - 4) / 10) * 10), Math.min(100, Math.ceil((max + 4) / 10) * 10)] } },
+      axes: [styleStepAxis(), styleAxis({ values: (u, splits) => splits.map((v) => `${v} %`), size: 52 })],
       cursor: { sync: { key: SYNC }, points: { size: 8 }, drag: { x: true, y: false } },
       legend: { live: true },
     }, data, place);
   }, label);
 }
 
-function lossChart(line) {
-  const rows = line.checkpoints.filter((each) => typeof each.training.loss === "number");
+function drawLossChart(line) {
+  const rows = line.checkpoints.filter(({ training }) => typeof training.loss === "number");
   if (!rows.length) return el("p", { class: "empty small", text: "No checkpoint said what the training loss was." });
-  const steps = rows.map((each) => each.step);
-  const losses = rows.map((each) => each.training.loss);
-  const label = `Training loss over steps: ${rows.map((each) => `step ${each.step} ${number(each.training.loss, 3)}`).join(", ")}`;
-  return chartPlace((place, width) => new uPlot({
+  const steps = rows.map(({ step }) => step);
+  const losses = rows.map(({ training }) => training.loss);
+  const label = `Training loss over steps: ${rows.map(({ step, training }) => `step ${step} ${formatNumber(training.loss, 3)}`).join(", ")}`;
+  return placeChart((place, width) => new uPlot({
     width, height: 140,
-    series: [{ label: "step" }, { label: "training loss", stroke: color("loss"), width: 2, points: { show: rows.length < 60, size: 6, fill: color("panel") }, value: (u, v) => (v === null ? "–" : v.toFixed(4)) }],
-    scales: { x: { time: false, range: stepRange(steps) } },
-    axes: [stepAxis(), axisStyle({ size: 52 })],
+    series: [{ label: "step" }, { label: "training loss", stroke: readColor("loss"), width: 2, points: { show: rows.length < 60, size: 6, fill: readColor("panel") }, value: (u, v) => (v === null ? "–" : v.toFixed(4)) }],
+    scales: { x: { time: false, range: makeStepRange(steps) } },
+    axes: [styleStepAxis(), styleAxis({ size: 52 })],
     cursor: { sync: { key: SYNC }, points: { size: 8 }, drag: { x: true, y: false } },
   }, [steps, losses], place), label);
 }

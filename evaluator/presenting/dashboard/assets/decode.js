@@ -11,36 +11,36 @@ async function unpack(letters) {
   return new Response(stream).json();
 }
 
-async function fetched(path) {
+async function fetchChecked(path) {
   const response = await fetch(path, { cache: "no-store" });
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return response;
 }
 
-// The view and the rows of all segments: {view, rows: Map from segment key to its rows}.
-async function readView() {
-  let view;
+// The page's data and the rows of all segments: {data, rows: Map from segment key to its rows}.
+async function readPageData() {
+  let letters;
   let pieces;
   if (LIVE) {
-    const served = await (await fetched("api/view")).json();
-    view = served.view;
-    pieces = served.segments.map((each) => [each.key, each.rows]);
+    const served = await (await fetchChecked("api/page-data")).json();
+    letters = served.data;
+    pieces = served.segments.map((segment) => [segment.key, segment.rows]);
   } else {
-    view = document.getElementById("view").textContent;
+    letters = document.getElementById("page-data").textContent;
     pieces = [...document.querySelectorAll('script[id^="rows-"]')].map((node) => [node.id.slice(5), node.textContent]);
   }
-  const rows = await Promise.all(pieces.map(async ([key, letters]) => [key, await unpack(letters)]));
-  return { view: await unpack(view), rows: new Map(rows) };
+  const rows = await Promise.all(pieces.map(async ([key, packed]) => [key, await unpack(packed)]));
+  return { data: await unpack(letters), rows: new Map(rows) };
 }
 
 const unpackedPieces = new Map(); // name -> promise, least recently used first
 
-function piece(name, path) {
+function loadPiece(name, path) {
   let found = unpackedPieces.get(name);
   if (found) {
     unpackedPieces.delete(name);
   } else if (LIVE) {
-    found = fetched(path).then((response) => response.text()).then(unpack);
+    found = fetchChecked(path).then((response) => response.text()).then(unpack);
     found.catch(() => unpackedPieces.delete(name));
   } else {
     found = unpack(document.getElementById(name).textContent);
@@ -50,25 +50,25 @@ function piece(name, path) {
   return found;
 }
 
-async function segmentAnswers(key) {
-  const answers = await piece(`answers-${key}`, `api/answers/${key}`);
+async function loadAnswers(key) {
+  const answers = await loadPiece(`answers-${key}`, `api/answers/${key}`);
   answers.index ??= new Map(answers.cases.map((id, row) => [id, row]));
   return answers;
 }
 
 // {output, details} of one case at one checkpoint, or null when the checkpoint has no such case.
-async function answerOf(checkpoint, id) {
+async function loadAnswer(checkpoint, id) {
   if (!checkpoint.segment) return null;
-  const answers = await segmentAnswers(checkpoint.segment);
+  const answers = await loadAnswers(checkpoint.segment);
   const row = answers.index.get(id);
   if (row === undefined || answers.outputs[row][checkpoint.member] === null) return null;
   return { output: answers.outputs[row][checkpoint.member], details: answers.details[row][checkpoint.member] };
 }
 
 // The prompt and reference of a case as the checkpoint was asked it, or null when nobody kept them.
-async function askedOf(model, checkpoint, id) {
+async function loadPrompt(model, checkpoint, id) {
   const suite = checkpoint.identity.suite_hash;
-  if (!model.view.suites.includes(suite)) return null;
-  const asked = await piece(`suite-${suite}`, `api/suites/${suite}`);
-  return Object.hasOwn(asked, id) ? asked[id] : null;
+  if (!model.suites.has(suite)) return null;
+  const prompts = await loadPiece(`suite-${suite}`, `api/suites/${suite}`);
+  return Object.hasOwn(prompts, id) ? prompts[id] : null;
 }

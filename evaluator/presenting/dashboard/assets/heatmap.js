@@ -7,16 +7,16 @@ const HEAD_HEIGHT = 30;
 let lastSeen = null; // where the reader was in the heat map: kept over a look at a case and over reports that land
 
 class HeatMap {
-  constructor(model, indices) {
+  constructor(model, numbers) {
     this.model = model;
-    this.line = currentLine(model);
+    this.line = findLine(model);
     this.columns = this.line.columns;
-    this.rows = arrange(model, this.line, indices);
+    this.rows = arrangeRows(model, this.line, numbers);
     this.cursor = null;
-    this.colors = heatColors();
+    this.colors = readHeatColors(model);
     this.canvas = el("canvas", { class: "heat-canvas" });
     this.spacer = el("div", { class: "heat-spacer" });
-    this.scroller = el("div", { class: "heat", tabindex: "0", role: "application", "aria-label": `Heat map: ${plural(indices.length, "case")} by ${plural(this.columns.length, "checkpoint")}. Arrow keys move, Enter opens the case.` }, this.canvas, this.spacer);
+    this.scroller = el("div", { class: "heat", tabindex: "0", role: "application", "aria-label": `Heat map: ${formatCount(numbers.length, "case")} by ${formatCount(this.columns.length, "checkpoint")}. Arrow keys move, Enter opens the case.` }, this.canvas, this.spacer);
     this.tip = el("div", { class: "tip", hidden: true });
     this.listen();
   }
@@ -24,11 +24,11 @@ class HeatMap {
   listen() {
     const { scroller } = this;
     scroller.addEventListener("scroll", () => { this.remember(); this.schedule(); }, { passive: true });
-    scroller.addEventListener("pointermove", (event) => this.point(event));
+    scroller.addEventListener("pointermove", (event) => this.onPointer(event));
     scroller.addEventListener("pointerleave", () => { this.tip.hidden = true; });
-    scroller.addEventListener("click", (event) => this.click(event));
-    scroller.addEventListener("keydown", (event) => this.key(event));
-    scroller.addEventListener("focus", () => { if (!this.cursor) this.move(0, 0, true); });
+    scroller.addEventListener("click", (event) => this.onClick(event));
+    scroller.addEventListener("keydown", (event) => this.onKey(event));
+    scroller.addEventListener("focus", () => { if (!this.cursor) this.moveCursor(0, 0, true); });
     scroller.addEventListener("blur", () => { this.tip.hidden = true; this.schedule(); });
     new ResizeObserver(() => this.layout()).observe(scroller);
   }
@@ -38,7 +38,7 @@ class HeatMap {
     if (!width) return;
     const narrow = width < 520;
     this.rowHeight = state.dense ? 5 : narrow ? 22 : 20;
-    this.gutter = state.dense ? 0 : narrow ? Math.min(118, Math.floor(width / 2.6)) : this.labelWidth(width);
+    this.gutter = state.dense ? 0 : narrow ? Math.min(118, Math.floor(width / 2.6)) : this.measureLabels(width);
     const space = width - this.gutter - 2;
     this.cell = Math.max(state.dense ? 3 : narrow ? 12 : 5, Math.min(96, Math.floor(space / Math.max(1, this.columns.length))));
     let y = 0;
@@ -62,16 +62,16 @@ class HeatMap {
     this.draw();
   }
 
-  place() {
+  describePlace() {
     return [state.line, state.category, state.status, state.text, state.sort, state.dense].join("\n");
   }
 
   remember() {
-    if (this.restored) lastSeen = { place: this.place(), top: this.scroller.scrollTop, left: this.scroller.scrollLeft, cursor: this.cursor };
+    if (this.restored) lastSeen = { place: this.describePlace(), top: this.scroller.scrollTop, left: this.scroller.scrollLeft, cursor: this.cursor };
   }
 
   restore() {
-    if (!this.restored && lastSeen?.place === this.place()) {
+    if (!this.restored && lastSeen?.place === this.describePlace()) {
       this.scroller.scrollTop = lastSeen.top;
       this.scroller.scrollLeft = lastSeen.left;
       const { cursor } = lastSeen;
@@ -81,7 +81,7 @@ class HeatMap {
   }
 
   // Room for labels: names too where there are few checkpoints.
-  labelWidth(width) {
+  measureLabels(width) {
     return Math.max(200, Math.min(460, width - 64 * this.columns.length - 4, Math.floor(width / 2.2)));
   }
 
@@ -90,7 +90,7 @@ class HeatMap {
   }
 
   // First row that reaches below `y`, by bisection: rows know where they are.
-  rowAt(y) {
+  findRow(y) {
     let [low, high] = [0, this.rows.length - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -108,7 +108,7 @@ class HeatMap {
     context.fillRect(0, 0, width, height);
     const first = Math.max(0, Math.floor(left / this.cell));
     const last = Math.min(this.columns.length - 1, Math.floor((left + width - this.gutter) / this.cell));
-    for (let r = this.rowAt(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
+    for (let r = this.findRow(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
       const row = this.rows[r];
       const y = row.y - top + HEAD_HEIGHT;
       if (row.group === undefined) this.drawCells(context, row, y, first, last, left);
@@ -125,19 +125,21 @@ class HeatMap {
   drawCells(context, row, y, first, last, left) {
     const gap = this.cell >= 8 && !state.dense ? 1 : 0;
     const tall = this.rowHeight - (this.rowHeight >= 8 ? 1 : 0);
+    const dotted = this.cell >= 6 && tall >= 8;
     for (let c = first; c <= last; c++) {
-      const status = this.columns[c].statuses[row.index];
+      const column = this.columns[c];
+      const status = column.statuses[row.number];
       if (!status) continue;
+      const { decided, passed } = this.model.statuses[status];
       const x = this.gutter + c * this.cell - left;
-      context.fillStyle = status === STATUS.failed ? this.colors.failed[Math.min(8, Math.floor(scoreOf(this.columns[c], row.index) / 10))] : this.colors.status[status];
+      context.fillStyle = decided && !passed ? this.colors.failed[Math.max(0, Math.min(8, Math.floor(column.scores[row.number]) || 0))] : this.colors.status[status];
       context.fillRect(x, y, this.cell - gap, tall);
-      const before = c > 0 ? this.columns[c - 1].statuses[row.index] : 0;
-      if (this.cell >= 6 && tall >= 8 && status === STATUS.failed && before === STATUS.passed) this.mark(context, x, y, tall, gap);
+      if (dotted && markNewlyBroken(this.model, column)[row.number]) this.drawMark(context, x, y, tall, gap);
     }
   }
 
   // A dot on cases that this checkpoint newly broke: not by colour alone.
-  mark(context, x, y, tall, gap) {
+  drawMark(context, x, y, tall, gap) {
     context.fillStyle = this.colors.mark;
     context.beginPath();
     context.arc(x + (this.cell - gap) / 2, y + tall / 2, Math.min(3.2, this.cell / 4), 0, 7);
@@ -147,24 +149,24 @@ class HeatMap {
   drawLabels(context, top, height, width) {
     if (!this.gutter) return;
     context.textBaseline = "middle";
-    for (let r = this.rowAt(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
+    for (let r = this.findRow(top); r < this.rows.length && this.rows[r].y - top < height - HEAD_HEIGHT; r++) {
       const row = this.rows[r];
       const y = row.y - top + HEAD_HEIGHT + row.height / 2;
       context.font = row.group === undefined ? "12px ui-monospace, monospace" : "600 12px system-ui, sans-serif";
       context.fillStyle = row.group === undefined ? this.colors.text : this.colors.muted;
-      if (row.group === undefined) this.drawLabel(context, this.model.cases[row.index], y);
-      else context.fillText(fitted(context, plain(row.group), width - 12), 4, y);
+      if (row.group === undefined) this.drawLabel(context, this.model.cases[row.number], y);
+      else context.fillText(fitText(context, escapeHidden(row.group), width - 12), 4, y);
     }
   }
 
   // The id, and the name after it where there is room.
   drawLabel(context, { id, name }, y) {
-    const text = fitted(context, plain(id), this.gutter - 12);
+    const text = fitText(context, escapeHidden(id), this.gutter - 12);
     context.fillText(text, 4, y);
     const used = context.measureText(text).width + 16;
     if (name === id || this.gutter - used < 60) return;
     context.fillStyle = this.colors.muted;
-    context.fillText(fitted(context, plain(name), this.gutter - used - 10), used, y);
+    context.fillText(fitText(context, escapeHidden(name), this.gutter - used - 10), used, y);
   }
 
   drawHead(context, first, last, left) {
@@ -198,73 +200,74 @@ class HeatMap {
     context.strokeRect(x - 0.5, y - 0.5, this.cell, this.rowHeight);
   }
 
-  hit(event) {
+  findCell(event) {
     const box = this.scroller.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     if (y < HEAD_HEIGHT || !this.rows.length) return null;
-    const row = this.rowAt(y - HEAD_HEIGHT + this.scroller.scrollTop);
+    const row = this.findRow(y - HEAD_HEIGHT + this.scroller.scrollTop);
     if (this.rows[row].group !== undefined || this.rows[row].y + this.rows[row].height <= y - HEAD_HEIGHT + this.scroller.scrollTop) return null;
     const column = Math.floor((x - this.gutter + this.scroller.scrollLeft) / this.cell);
     return { row, column: x < this.gutter ? null : column < this.columns.length ? column : null };
   }
 
-  point(event) {
-    const found = this.hit(event);
+  onPointer(event) {
+    const found = this.findCell(event);
     if (!found || found.column === null) { this.tip.hidden = true; return; }
-    this.tell(found, event.clientX, event.clientY);
+    this.showTip(found, event.clientX, event.clientY);
   }
 
-  tell({ row, column }, x, y) {
-    const index = this.rows[row].index;
+  showTip({ row, column }, x, y) {
+    const { number } = this.rows[row];
     const checkpoint = this.columns[column];
-    const score = checkpoint.scores[index];
-    replaceChildren(this.tip, el("strong", {}, show(this.model.cases[index].id)), el("span", { text: `${checkpoint.step === null ? "base model" : `step ${checkpoint.label}`}: ${STATUS_NAMES[checkpoint.statuses[index]]}${score === NO_SCORE ? "" : `, score ${(score / 10).toFixed(1)}`}` }));
+    const result = describeResult(this.model, checkpoint, number, ", score ");
+    replaceChildren(this.tip, el("strong", {}, show(this.model.cases[number].id)), el("span", { text: `${describeStep(checkpoint)}: ${result}` }));
     this.tip.hidden = false;
     const width = this.tip.offsetWidth;
     this.tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - width - 8))}px`;
     this.tip.style.top = `${Math.min(y + 14, innerHeight - this.tip.offsetHeight - 8)}px`;
   }
 
-  click(event) {
-    const found = this.hit(event);
-    if (found) this.open(found.row, found.column ?? this.columns.length - 1);
+  onClick(event) {
+    const found = this.findCell(event);
+    if (found) this.openCase(found.row, found.column ?? this.columns.length - 1);
   }
 
-  open(row, column) {
-    const b = this.columns[column];
-    const a = column > 0 ? this.columns[column - 1] : this.columns[1] ?? b;
-    go({ view: "case", id: this.model.cases[this.rows[row].index].id, a: a.key, b: b.key });
+  openCase(row, column) {
+    const after = this.columns[column];
+    const before = findCompanion(this.model, this.line, after);
+    go({ page: "case", id: this.model.cases[this.rows[row].number].id, a: before.key, b: after.key });
   }
 
-  key(event) {
+  onKey(event) {
     const steps = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], PageDown: [20, 0], PageUp: [-20, 0], Home: [0, -this.columns.length], End: [0, this.columns.length] };
-    if (event.key === "Enter" && this.cursor) this.open(this.cursor.row, this.cursor.column);
-    else if (event.key in steps) this.move(...steps[event.key]);
+    if (event.key === "Enter" && this.cursor) this.openCase(this.cursor.row, this.cursor.column);
+    else if (event.key in steps) this.moveCursor(...steps[event.key]);
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  move(down, right, quiet = false) {
+  moveCursor(down, right, quiet = false) {
     if (!this.rows.length || !this.columns.length) return;
     let row = this.cursor ? this.cursor.row + down : 0;
     const direction = down < 0 ? -1 : 1;
     row = Math.max(0, Math.min(this.rows.length - 1, row));
     while (this.rows[row] && this.rows[row].group !== undefined) row += direction;
-    if (!this.rows[row]) row = this.cursor?.row ?? this.rows.findIndex((each) => each.group === undefined);
+    if (!this.rows[row]) row = this.cursor?.row ?? this.rows.findIndex(({ group }) => group === undefined);
     const column = Math.max(0, Math.min(this.columns.length - 1, (this.cursor?.column ?? this.columns.length - 1) + right));
     this.cursor = { row, column };
-    this.reveal();
+    this.revealCursor();
     this.remember();
     this.draw();
-    const index = this.rows[row].index;
     if (quiet) return;
+    const { number } = this.rows[row];
+    const checkpoint = this.columns[column];
     const box = this.scroller.getBoundingClientRect();
-    this.tell(this.cursor, box.left + this.gutter + (column + 1) * this.cell - this.scroller.scrollLeft, box.top + HEAD_HEIGHT + this.rows[row].y - this.scroller.scrollTop);
-    announce(`${plain(this.model.cases[index].id)}, ${this.columns[column].step === null ? "base model" : `step ${this.columns[column].label}`}, ${STATUS_NAMES[this.columns[column].statuses[index]]}`);
+    this.showTip(this.cursor, box.left + this.gutter + (column + 1) * this.cell - this.scroller.scrollLeft, box.top + HEAD_HEIGHT + this.rows[row].y - this.scroller.scrollTop);
+    announce(`${escapeHidden(this.model.cases[number].id)}, ${describeStep(checkpoint)}, ${getStatus(this.model, checkpoint, number).text}`);
   }
 
-  reveal() {
+  revealCursor() {
     const row = this.rows[this.cursor.row];
     const { scroller } = this;
     const visible = scroller.clientHeight - HEAD_HEIGHT - row.height;

@@ -16,11 +16,10 @@ function showEvaluators(found = evaluatorsNow) {
   if (!place || found === undefined) return;
   if (found === null) return replaceChildren(place, el("span", { class: "dot off" }), "the server does not answer");
   if (!found.length) return replaceChildren(place, el("span", { class: "dot" }), "no evaluator is running");
-  replaceChildren(place, ...found.flatMap((each) => [el("span", { class: "dot on" }), evaluatorText(each)]));
+  replaceChildren(place, ...found.flatMap((evaluator) => [el("span", { class: "dot on" }), describeEvaluator(evaluator)]));
 }
 
-function evaluatorText(each) {
-  const pending = each.pending ? `, ${each.pending} pending` : "";
-  if (each.state !== "evaluating") return each.state + pending;
-  return `${plain(each.checkpoint)}: ${each.cases_done} of ${each.cases} cases${pending}`;
+function describeEvaluator({ state, checkpoint, cases, cases_done: done, pending }) {
+  const waiting = pending ? `, ${pending} pending` : "";
+  return state === "evaluating" ? `${escapeHidden(checkpoint)}: ${done} of ${cases} cases${waiting}` : state + waiting;
 }

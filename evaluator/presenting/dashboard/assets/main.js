@@ -1,7 +1,7 @@
 // Header, keys, and drawing the page that the address names.
 
 let model = null;
-const PAGES = { overview: overviewPage, cases: casesPage, changes: changesPage, case: casePage };
+const DRAWN_BY = { overview: drawOverview, cases: drawCases, changes: drawChanges, case: drawCase };
 
 function render({ keepFocus = false } = {}) {
   if (!model) return;
@@ -9,13 +9,13 @@ function render({ keepFocus = false } = {}) {
   const search = document.activeElement?.id === "search" ? document.activeElement : null;
   const caret = search?.selectionStart;
   const inHeat = document.activeElement?.classList.contains("heat");
-  forgetCharts();
+  destroyCharts();
   drawHeader();
   if (!model.lines.length) {
     replaceChildren(main, el("p", { class: "empty", text: "There are no reports yet." }));
     return;
   }
-  replaceChildren(main, ...PAGES[state.view](model));
+  replaceChildren(main, ...DRAWN_BY[state.page](model));
   if (keepFocus && inHeat) document.querySelector(".heat")?.focus({ preventScroll: true });
   if (keepFocus && search) {
     const field = document.getElementById("search");
@@ -25,13 +25,13 @@ function render({ keepFocus = false } = {}) {
 }
 
 function drawHeader() {
-  const tabs = Object.entries(VIEWS).filter(([, title]) => title).map(([view, title], i) =>
-    el("a", { href: address({ view }), class: "tab", "aria-current": state.view === view || (state.view === "case" && view === "cases") ? "page" : undefined, title: `${title}  ${i + 1}`, text: title }));
+  const tabs = Object.entries(PAGE_TITLES).filter(([, title]) => title).map(([page, title], i) =>
+    el("a", { href: buildAddress({ page }), class: "tab", "aria-current": state.page === page || (state.page === "case" && page === "cases") ? "page" : undefined, title: `${title}  ${i + 1}`, text: title }));
   const lines = Object.fromEntries(model.lines.map((line) => [line.key, `${line.key}${line.archived ? " (archived)" : ""}`]));
-  const chosen = currentLine(model);
-  const picker = model.lines.length > 1 ? select(lines, chosen.key, (line) => go({ line, a: null, b: null }), "Version and base model") : el("span", { class: "muted" }, show(chosen?.key ?? ""));
+  const chosen = findLine(model);
+  const picker = model.lines.length > 1 ? drawSelect(lines, chosen.key, (line) => go({ line, a: null, b: null }), "Version and base model") : el("span", { class: "muted" }, show(chosen?.key ?? ""));
   replaceChildren(document.getElementById("top"),
-    el("div", { class: "title" }, el("h1", {}, show(model.view.expert || "Sidestep")), picker, el("span", { id: "evaluators", class: "muted small" })),
+    el("div", { class: "title" }, el("h1", {}, show(model.expert || "Sidestep")), picker, el("span", { id: "evaluators", class: "muted small" })),
     el("nav", { class: "tabs", "aria-label": "Pages" }, tabs),
     el("div", { class: "tools" },
       el("button", { type: "button", class: "icon", title: "keys  ?", "aria-label": "keys", text: "?", onclick: showKeys }),
@@ -56,19 +56,19 @@ function onKey(event) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const views = Object.keys(VIEWS).filter((view) => VIEWS[view]);
+  const pages = Object.keys(PAGE_TITLES).filter((page) => PAGE_TITLES[page]);
   const actions = {
-    1: () => go({ view: views[0] }),
-    2: () => go({ view: views[1] }),
-    3: () => go({ view: views[2] }),
+    1: () => go({ page: pages[0] }),
+    2: () => go({ page: pages[1] }),
+    3: () => go({ page: pages[2] }),
     "/": focusSearch,
-    j: () => state.view === "case" && stepCase(model, 1),
-    k: () => state.view === "case" && stepCase(model, -1),
-    "[": () => stepPair(model, -1),
-    "]": () => stepPair(model, 1),
+    j: () => state.page === "case" && moveToCase(model, 1),
+    k: () => state.page === "case" && moveToCase(model, -1),
+    "[": () => movePair(model, -1),
+    "]": () => movePair(model, 1),
     t: toggleTheme,
     "?": showKeys,
-    Escape: () => state.view === "case" && go({ view: "cases" }),
+    Escape: () => state.page === "case" && go({ page: "cases" }),
   };
   const action = actions[event.key];
   if (!action) return;
@@ -77,13 +77,13 @@ function onKey(event) {
 }
 
 function focusSearch() {
-  if (!["cases", "changes"].includes(state.view)) go({ view: "cases" });
+  if (!["cases", "changes"].includes(state.page)) go({ page: "cases" });
   document.getElementById("search")?.focus();
 }
 
 async function load() {
   try {
-    model = buildModel(await readView());
+    model = buildModel(await readPageData());
     render({ keepFocus: true });
   } catch (error) {
     replaceChildren(document.getElementById("main"), el("p", { class: "empty", text: `The reports cannot be shown: ${error.message}` }));

@@ -1,123 +1,134 @@
-// All results as columns: for each checkpoint a byte for every case's status and score.
+// All results as columns: for each checkpoint a number for every case's status, score and definition. What these mean
+// (which statuses are decided, which definitions are the same, who is compared with whom) was decided by the program
+// that wrote the page; here numbers are looked up and compared.
 
-const STATUS = { absent: 0, passed: 1, failed: 2, unscored: 3, expected_failure: 4, unexpected_pass: 5 };
-const STATUS_NAMES = ["not asked", "passed", "failed", "unscored", "expected failure", "unexpected pass"];
-const STATUS_OF_LETTER = { p: 1, f: 2, u: 3, e: 4, x: 5 };
-const NO_SCORE = 255;
+const NOT_ASKED = { value: "not_asked", decided: false, passed: false };
+const NO_DEFINITION = -1;
 
-function buildModel({ view, rows }) {
-  const cases = [];
-  const index = new Map();
-  const suites = new Map(); // suite name -> Int32Array from its order to ours
-  for (const { suites: found } of rows.values()) {
-    for (const [name, columns] of Object.entries(found)) {
-      if (!suites.has(name)) suites.set(name, { columns, order: addCases(columns, cases, index) });
-    }
+function buildModel({ data, rows }) {
+  if (`${data.schema_version}` !== document.documentElement.dataset.schema) throw new Error("they were written by another version of Sidestep; the next report writes them anew");
+  const statuses = [NOT_ASKED, ...data.statuses].map((status) => ({ ...status, text: status.value.replaceAll("_", " ") }));
+  const cases = data.cases.ids.map((id, number) => ({ id, name: data.cases.names[number], category: data.cases.categories[number] }));
+  const letters = new Map(data.statuses.map(({ letter }, number) => [letter, number + 1]));
+  const checkpoints = data.checkpoints.map((checkpoint) => addResults(checkpoint, rows, { data, letters, count: cases.length }));
+  const byKey = new Map(checkpoints.map((checkpoint) => [checkpoint.key, checkpoint]));
+  return {
+    expert: data.expert, suites: new Set(data.suites), scoreMove: data.score_move, verdicts: data.verdicts, statuses, cases, byKey,
+    index: new Map(cases.map(({ id }, number) => [id, number])),
+    categories: [...new Set(cases.map(({ category }) => category))],
+    interchangeable: new Set(data.interchangeable.flatMap(([number, one, other]) => [`${number} ${one} ${other}`, `${number} ${other} ${one}`])),
+    lines: data.lines.map((line) => resolveLine(line, byKey)),
+  };
+}
+
+function addResults(checkpoint, rows, { data, letters, count }) {
+  const results = {
+    statuses: new Uint8Array(count),
+    scores: new Float64Array(count), // what a score counts for where scores are compared
+    scored: new Uint8Array(count),
+    definitions: new Int32Array(count).fill(NO_DEFINITION),
+  };
+  const segment = rows.get(checkpoint.segment);
+  if (!segment) return { ...checkpoint, ...results };
+  const row = segment.members[checkpoint.member];
+  const list = data.case_lists[row.case_list];
+  const compared = segment.scores.compared.map(Number); // some are names: NaN, Infinity
+  for (let entry = 0; entry < list.cases.length; entry++) {
+    const number = list.cases[entry];
+    results.statuses[number] = letters.get(row.statuses[entry]);
+    results.scores[number] = compared[row.scores[entry]];
+    results.scored[number] = segment.scores.shown[row.scores[entry]] !== null;
+    results.definitions[number] = list.definitions[entry];
   }
-  const checkpoints = view.checkpoints.map((each) => withResults(each, rows, suites, cases.length));
-  const lines = linesOf(checkpoints);
-  const categories = [...new Set(cases.map((each) => each.category))];
-  return { view, cases, index, checkpoints, lines, categories, byKey: new Map(checkpoints.map((c) => [c.key, c])) };
+  return { ...checkpoint, ...results };
 }
 
-function addCases(columns, cases, index) {
-  return Int32Array.from(columns.ids, (id, row) => {
-    if (!index.has(id)) {
-      index.set(id, cases.length);
-      cases.push({ id, name: columns.names[row], category: columns.categories[row] || "uncategorised", weight: columns.weights[row] });
-    }
-    return index.get(id);
-  });
+// A line with its checkpoints in place of their keys.
+function resolveLine(line, byKey) {
+  const find = (key) => byKey.get(key) ?? null;
+  const checkpoints = line.checkpoints.map(find);
+  return {
+    ...line, checkpoints, columns: line.columns.map(find), evaluated: checkpoints.filter(({ evaluated }) => evaluated),
+    base: find(line.base), best: find(line.best), last: find(line.last),
+  };
 }
 
-function withResults(checkpoint, rows, suites, count) {
-  const statuses = new Uint8Array(count);
-  const scores = new Uint8Array(count).fill(NO_SCORE);
-  const definitions = new Array(count);
-  const row = rows.get(checkpoint.segment)?.members[checkpoint.member];
-  if (row) {
-    const { columns, order } = suites.get(row.suite);
-    for (let i = 0; i < order.length; i++) {
-      statuses[order[i]] = STATUS_OF_LETTER[row.statuses[i]];
-      if (row.scores[i] >= 0) scores[order[i]] = row.scores[i];
-      definitions[order[i]] = columns.definitions[i];
-    }
-  }
-  const evaluated = checkpoint.outcome === "evaluated";
-  return { ...checkpoint, evaluated, statuses, scores, definitions, label: labelOf(checkpoint) };
+function getStatus(model, checkpoint, number) {
+  return model.statuses[checkpoint.statuses[number]];
 }
 
-function labelOf(checkpoint) {
-  return checkpoint.step === null ? "base" : `${checkpoint.step}`;
+// Whether two checkpoints decided a case under the same definition.
+function isComparable(model, before, after, number) {
+  if (!getStatus(model, before, number).decided || !getStatus(model, after, number).decided) return false;
+  const [old, now] = [before.definitions[number], after.definitions[number]];
+  return old === now || model.interchangeable.has(`${number} ${old} ${now}`);
 }
 
-// A line is one version of the expert on one base model, base model first, then by step. Newest line first; where a
-// step was evaluated more than once, all of its evaluations stand in their order.
-function linesOf(checkpoints) {
-  const lines = new Map();
-  for (const each of checkpoints) {
-    if (each.step === null) continue;
-    const model = each.identity.model_folder;
-    const key = `${each.expert_version} · ${model}`;
-    if (!lines.has(key)) lines.set(key, { key, version: each.expert_version, model, checkpoints: [], archived: true, latest: "" });
-    const line = lines.get(key);
-    line.checkpoints.push(each);
-    line.archived &&= each.archived;
-    if (each.timing.finished_at > line.latest) line.latest = each.timing.finished_at;
-  }
-  const bases = checkpoints.filter((each) => each.step === null);
-  if (!lines.size && bases.length) lines.set("base", { key: "base", version: bases[0].expert_version, model: bases[0].identity.model_folder, checkpoints: [], archived: false, latest: bases.at(-1).timing.finished_at });
-  const ordered = [...lines.values()].sort((a, b) => (a.latest < b.latest ? 1 : -1));
-  for (const line of ordered) {
-    line.checkpoints.sort((a, b) => a.step - b.step || (a.timing.finished_at < b.timing.finished_at ? -1 : 1));
-    const base = baseOf(line, bases);
-    line.base = base;
-    line.columns = [...(base ? [base] : []), ...line.checkpoints].filter((each) => each.evaluated);
-    line.evaluated = line.checkpoints.filter((each) => each.evaluated);
-  }
-  return ordered;
-}
-
-// The base model's report: the one that the line's last checkpoint was compared with; else one of the same name, or any.
-function baseOf(line, bases) {
-  const evaluated = bases.filter((each) => each.evaluated);
-  const compared = line.checkpoints.at(-1)?.comparisons.base?.against_id;
-  const named = evaluated.filter((each) => each.identity.model_folder === line.model);
-  return evaluated.findLast((each) => compared && each.identity.id === compared) ?? named.at(-1) ?? evaluated.at(-1);
-}
-
-// Indices of cases by what became of them from checkpoint `a` to `b`; only cases asked and decided alike in both.
-function changes(a, b) {
-  const found = { broken: [], fixed: [], better: [], worse: [], compared: 0 };
-  if (!a || !b) return found;
-  for (let i = 0; i < b.statuses.length; i++) {
-    const [before, after] = [a.statuses[i], b.statuses[i]];
-    if (before < 1 || before > 2 || after < 1 || after > 2 || a.definitions[i] !== b.definitions[i]) continue;
+// Numbers of cases by what became of them from one checkpoint to another, and how many were compared and passed.
+function compareCheckpoints(model, before, after) {
+  const found = { broken: [], fixed: [], better: [], worse: [], compared: 0, passedBefore: 0, passedAfter: 0 };
+  if (!before || !after) return found;
+  for (let number = 0; number < model.cases.length; number++) {
+    if (!isComparable(model, before, after, number)) continue;
+    const [old, now] = [getStatus(model, before, number).passed, getStatus(model, after, number).passed];
+    const moved = after.scores[number] - before.scores[number];
     found.compared += 1;
-    if (before !== after) found[after === STATUS.failed ? "broken" : "fixed"].push(i);
-    else if (Math.abs(b.scores[i] - a.scores[i]) > 10) found[b.scores[i] > a.scores[i] ? "better" : "worse"].push(i);
+    found.passedBefore += old;
+    found.passedAfter += now;
+    if (old !== now) found[now ? "fixed" : "broken"].push(number);
+    else if (moved > model.scoreMove) found.better.push(number);
+    else if (moved < -model.scoreMove) found.worse.push(number);
   }
   return found;
 }
 
-function previousOf(line, checkpoint) {
-  const at = line.evaluated.indexOf(checkpoint);
-  return at > 0 ? line.evaluated[at - 1] : line.base && line.base !== checkpoint ? line.base : null;
+function findPrevious(model, checkpoint) {
+  return model.byKey.get(checkpoint.previous) ?? null;
 }
 
-// The rate by which checkpoints are ranked: by weight where the cases' weights differ.
-function rateOf(checkpoint) {
-  const counts = checkpoint.test_results;
-  return counts.passed + counts.failed ? counts.weighted?.rate ?? counts.success_rate : null;
+// What a checkpoint is read beside: the one before it, else the one after it, else itself.
+function findCompanion(model, line, checkpoint) {
+  return findPrevious(model, checkpoint) ?? line.columns[line.columns.indexOf(checkpoint) + 1] ?? checkpoint;
 }
 
-function bestOf(line) {
-  return line.evaluated.reduce((best, each) => (best && (rateOf(best) ?? -1) > (rateOf(each) ?? -1) ? best : each), null);
+// What became of the cases since the checkpoint before; worked out once.
+function compareWithPrevious(model, checkpoint) {
+  checkpoint.changes ??= compareCheckpoints(model, findPrevious(model, checkpoint), checkpoint);
+  return checkpoint.changes;
 }
 
-// The interval a report gives for its success rate, as [low, high], or null.
-function intervalOf(checkpoint) {
-  const counts = checkpoint.test_results;
-  const interval = counts.weighted?.interval ?? counts.interval;
-  return interval ? [interval.low, interval.high] : null;
+// For every case 1 where a checkpoint broke what the one before it passed.
+function markNewlyBroken(model, checkpoint) {
+  if (!checkpoint.newlyBroken) {
+    checkpoint.newlyBroken = new Uint8Array(model.cases.length);
+    for (const number of compareWithPrevious(model, checkpoint).broken) checkpoint.newlyBroken[number] = 1;
+  }
+  return checkpoint.newlyBroken;
+}
+
+// How often a case went from passed to failed or back along a line.
+function countFlips(model, line, number) {
+  let before = null;
+  let count = 0;
+  for (const checkpoint of line.columns) {
+    const status = getStatus(model, checkpoint, number);
+    if (!status.decided) continue;
+    if (before && status !== before) count += 1;
+    before = status;
+  }
+  return count;
+}
+
+function describeStep(checkpoint) {
+  return checkpoint.step === null ? "base model" : `step ${checkpoint.label}`;
+}
+
+// "failed, 2.5"; without a score only the status.
+function describeResult(model, checkpoint, number, between = ", ") {
+  const score = formatScore(checkpoint, number);
+  return getStatus(model, checkpoint, number).text + (score && `${between}${score}`);
+}
+
+function formatScore(checkpoint, number) {
+  return checkpoint.scored[number] ? checkpoint.scores[number].toFixed(1) : "";
 }

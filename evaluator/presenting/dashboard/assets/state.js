@@ -1,9 +1,9 @@
 // What the reader looks at: kept in the address (so that a picture can be linked to), the theme in local storage.
 
-const VIEWS = { overview: "Overview", cases: "Heat map", changes: "Changes", case: null };
+const PAGE_TITLES = { overview: "Overview", cases: "Heat map", changes: "Changes", case: null }; // a case has no tab
 
 const state = {
-  view: "overview",
+  page: "overview",
   line: null, // key of a line
   a: null, // keys of checkpoints that are compared: before and after
   b: null,
@@ -19,27 +19,27 @@ const state = {
 const KEPT = ["line", "a", "b", "id", "category", "status", "text", "sort"];
 
 function readAddress() {
-  const [view, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [page, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const given = new URLSearchParams(query);
-  state.view = Object.hasOwn(VIEWS, view) ? view : "overview";
+  state.page = Object.hasOwn(PAGE_TITLES, page) ? page : "overview";
   for (const name of KEPT) state[name] = given.get(name) ?? (name === "sort" ? "suite" : ["line", "a", "b", "id"].includes(name) ? null : "");
   state.inAnswers = given.has("answers");
   state.dense = given.has("dense");
 }
 
-function address(changes = {}) {
+function buildAddress(changes = {}) {
   const next = { ...state, ...changes };
   const query = new URLSearchParams();
   for (const name of KEPT) if (next[name] && !(name === "sort" && next.sort === "suite")) query.set(name, next[name]);
   if (next.inAnswers) query.set("answers", "");
   if (next.dense) query.set("dense", "");
   const text = query.toString();
-  return `#/${next.view}${text ? `?${text}` : ""}`;
+  return `#/${next.page}${text ? `?${text}` : ""}`;
 }
 
 // Go somewhere; `quietly` replaces the entry in the history (for typing in a field).
 function go(changes, quietly = false) {
-  const target = address(changes);
+  const target = buildAddress(changes);
   if (target === location.hash) return;
   if (quietly) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
@@ -47,32 +47,30 @@ function go(changes, quietly = false) {
   render();
 }
 
-function currentLine(model) {
+function findLine(model) {
   return model.lines.find((line) => line.key === state.line) ?? model.lines[0];
 }
 
 // The two checkpoints that are compared: as chosen, else the last one and what came before it.
-function comparedPair(model) {
-  const line = currentLine(model);
-  const b = model.byKey.get(state.b) ?? line.evaluated.at(-1) ?? line.base ?? null;
-  const a = model.byKey.get(state.a) ?? (b ? previousOf(line, b) : null);
-  return [a, b];
+function findPair(model) {
+  const line = findLine(model);
+  const after = model.byKey.get(state.b) ?? line.last ?? line.base;
+  const before = model.byKey.get(state.a) ?? (after && findPrevious(model, after));
+  return [before, after];
 }
 
-// Indices of the cases that pass the filters. `found` are ids whose answers contain the text, when answers are searched.
-function filteredCases(model, found = null) {
-  const line = currentLine(model);
-  const [a, b] = comparedPair(model);
+// Numbers of the cases that one of the checkpoints was asked and that pass the filters. Of cases in `found`, an answer
+// contains the text.
+function filterCases(model, checkpoints, found = null) {
   const words = state.text.toLowerCase();
-  const wanted = statusFilter(line, a, b);
+  const hasStatus = makeStatusTest(model, findLine(model));
   const result = [];
-  for (let i = 0; i < model.cases.length; i++) {
-    const each = model.cases[i];
-    if (state.category && each.category !== state.category) continue;
-    if (!line.columns.some((column) => column.statuses[i])) continue;
-    if (words && !`${each.id} ${each.name} ${each.category}`.toLowerCase().includes(words) && !found?.has(each.id)) continue;
-    if (wanted(i)) result.push(i);
-  }
+  model.cases.forEach(({ id, name, category }, number) => {
+    if (state.category && category !== state.category) return;
+    if (!checkpoints.some(({ statuses }) => statuses[number])) return;
+    if (words && !`${id} ${name} ${category}`.toLowerCase().includes(words) && !found?.has(id)) return;
+    if (hasStatus(number)) result.push(number);
+  });
   return result;
 }
 
@@ -87,40 +85,28 @@ const STATUS_FILTERS = {
   apart: "unscored or may fail",
 };
 
-function statusFilter(line, a, b) {
-  const at = (i) => b?.statuses[i] ?? STATUS.absent;
-  const moved = ["broken", "fixed"].includes(state.status) ? new Set(changes(a, b)[state.status]) : null;
+function makeStatusTest(model, line) {
+  const [before, after] = findPair(model);
+  const statusAt = (number) => (after ? getStatus(model, after, number) : NOT_ASKED);
+  const moved = ["broken", "fixed"].includes(state.status) ? new Set(compareCheckpoints(model, before, after)[state.status]) : null;
   const tests = {
-    broken: (i) => moved.has(i),
-    fixed: (i) => moved.has(i),
-    failed: (i) => at(i) === STATUS.failed,
-    passed: (i) => at(i) === STATUS.passed,
-    unstable: (i) => flips(line, i) > 1,
-    never: (i) => line.columns.every((column) => column.statuses[i] !== STATUS.passed),
-    apart: (i) => at(i) > STATUS.failed,
+    broken: (number) => moved.has(number),
+    fixed: (number) => moved.has(number),
+    failed: (number) => statusAt(number).decided && !statusAt(number).passed,
+    passed: (number) => statusAt(number).passed,
+    unstable: (number) => countFlips(model, line, number) > 1,
+    never: (number) => line.columns.every((column) => !getStatus(model, column, number).passed),
+    apart: (number) => after?.statuses[number] && !statusAt(number).decided,
   };
   return Object.hasOwn(tests, state.status) ? tests[state.status] : () => true;
 }
 
-// How often a case went from passed to failed or back along a line.
-function flips(line, i) {
-  let before = 0;
-  let count = 0;
-  for (const { statuses } of line.columns) {
-    const status = statuses[i];
-    if (status !== STATUS.passed && status !== STATUS.failed) continue;
-    if (before && status !== before) count += 1;
-    before = status;
-  }
-  return count;
-}
-
 // Themes: what the system says unless the reader chose otherwise. A page from disk may have no storage.
-function storedTheme() {
+function readTheme() {
   try { return localStorage.getItem("sidestep-theme"); } catch { return null; }
 }
 
-function applyTheme(theme = storedTheme()) {
+function applyTheme(theme = readTheme()) {
   if (theme) document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
 }
@@ -137,6 +123,6 @@ function toggleTheme() {
   render();
 }
 
-function color(name) {
+function readColor(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }

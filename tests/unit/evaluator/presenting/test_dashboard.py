@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from sidestep.evaluator.results.report import Report
 from sidestep.evaluator.results.store import StoredReport
 from sidestep.evaluator.results.suites import keep_suite, read_suite
 from sidestep.shared.protocol.layout import ReportsFolder
+from tests.fakes.packed import unpack
 from tests.fakes.reports import FAIL, PASS, make_report
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -32,13 +31,9 @@ def _stored(*reports: Report, archived: bool = False) -> list[StoredReport]:
     return [StoredReport(Path(), report, archived) for report in reports]
 
 
-def _unpack(letters: str) -> Any:
-    return json.loads(zlib.decompress(base64.b64decode(letters)))
-
-
 def _blocks(reports: ReportsFolder) -> dict[str, Any]:
     found = re.findall(r'<script type="text/plain" id="([^"]+)">([^<]*)</script>', reports.dashboard.read_text())
-    return {name: _unpack(letters) for name, letters in found}
+    return {name: unpack(letters) for name, letters in found}
 
 
 @pytest.fixture
@@ -50,14 +45,17 @@ def test_everything_of_a_report_is_in_the_file(reports: ReportsFolder) -> None:
     first, second = make_report(10, {"a": PASS, "b": (FAIL, 2.5)}), make_report(20, {"a": FAIL, "b": PASS})
     build.write_dashboard(reports, [*_stored(second), *_stored(first, archived=True)])
     blocks = _blocks(reports)
-    checkpoints = blocks["view"]["checkpoints"]
-    assert [(each["checkpoint"], each["archived"], each["member"]) for each in checkpoints] == [
+    data = blocks["page-data"]
+    checkpoints = data["checkpoints"]
+    assert [(checkpoint["checkpoint"], checkpoint["archived"], checkpoint["member"]) for checkpoint in checkpoints] == [
         ("checkpoint-10", True, 0), ("checkpoint-20", False, 1)
     ]  # fmt: skip
     assert "test_cases" not in checkpoints[0]
     rows = blocks[f"rows-{checkpoints[0]['segment']}"]
-    assert [(each["statuses"], each["scores"]) for each in rows["members"]] == [("pf", [100, 25]), ("fp", [0, 100])]
-    assert rows["suites"][rows["members"][0]["suite"]]["ids"] == ["a", "b"]
+    assert rows["scores"] == {"shown": [10.0, 2.5, 0.0], "compared": [10.0, 2.5, 0.0]}
+    assert [(row["statuses"], row["scores"]) for row in rows["members"]] == [("pf", [0, 1]), ("fp", [2, 0])]
+    assert data["case_lists"][rows["members"][0]["case_list"]] == {"cases": [0, 1], "definitions": [0, 0]}
+    assert data["cases"]["ids"] == ["a", "b"]
     answers = blocks[f"answers-{checkpoints[0]['segment']}"]
     assert answers["outputs"][answers["cases"].index("b")] == ["answer of b", "answer of b"]
 
@@ -66,7 +64,7 @@ def test_a_commit_brings_it_up_to_date(reports: ReportsFolder) -> None:
     for step in (10, 20):
         assert commit_report(reports, make_report(step, {"a": PASS}))
         refresh_derived_files(reports)
-        assert _blocks(reports)["view"]["checkpoints"][-1]["step"] == step
+        assert _blocks(reports)["page-data"]["checkpoints"][-1]["step"] == step
 
 
 def test_a_dashboard_that_cannot_be_written_stops_nothing(
@@ -74,7 +72,7 @@ def test_a_dashboard_that_cannot_be_written_stops_nothing(
 ) -> None:
     reports.dashboard.mkdir()
     assert commit_report(reports, make_report(10, {"a": PASS}))
-    assert [each.report.step for each in refresh_derived_files(reports)] == [10]
+    assert [stored.report.step for stored in refresh_derived_files(reports)] == [10]
     assert reports.comparison.is_file()
 
 
@@ -109,7 +107,7 @@ def test_a_forced_rerun_is_another_evaluation(reports: ReportsFolder) -> None:
     old, new = make_report(10, {"a": FAIL}), make_report(10, {"a": PASS}, finished_at="2026-01-02T00:00:00")
     build.write_dashboard(reports, _stored(old, archived=True))
     build.write_dashboard(reports, [*_stored(old, archived=True), *_stored(new)])
-    keys = [each["key"] for each in _blocks(reports)["view"]["checkpoints"]]
+    keys = [checkpoint["key"] for checkpoint in _blocks(reports)["page-data"]["checkpoints"]]
     assert len(set(keys)) == 2
 
 

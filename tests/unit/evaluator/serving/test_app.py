@@ -77,13 +77,13 @@ def test_the_page_and_its_data(client: Client) -> None:
     page = client.get("/")
     assert page.status == 200
     assert 'data-mode="live"' in page.body.decode()
-    view = client.get("/api/view").json()
-    key = view["segments"][0]["key"]
+    data = client.get("/api/page-data").json()
+    key = data["segments"][0]["key"]
     assert client.get(f"/api/answers/{key}").status == 200
 
 
 def test_headers_of_every_answer(client: Client) -> None:
-    for path in ("/", "/api/view", "/nowhere"):
+    for path in ("/", "/api/page-data", "/nowhere"):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -110,7 +110,7 @@ CLIMBS = [
     "/api/suites/..%5c..%5csecret",
     "//etc/passwd",
     "/checkpoint-10/report.json",
-    "/.dashboard/view.json",
+    "/.dashboard/page_data.json",
     "/index.html",
 ]
 
@@ -124,18 +124,18 @@ def test_no_path_leads_to_a_file(client: Client, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1].evil"])
 def test_foreign_hosts_are_refused(client: Client, host: str) -> None:
-    answer = client.get("/api/view", host=host)
+    answer = client.get("/api/page-data", host=host)
     assert answer.status == 400
     assert b"segments" not in answer.body
 
 
 def test_named_hosts_are_welcome(reports: ReportsFolder) -> None:
-    assert Client(reports, hosts=["gpu-box"]).get("/api/view", host="gpu-box:8321").status == 200
+    assert Client(reports, hosts=["gpu-box"]).get("/api/page-data", host="gpu-box:8321").status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_it_only_reads(client: Client, method: str) -> None:
-    assert client.get("/api/view", method=method).status == 405
+    assert client.get("/api/page-data", method=method).status == 405
 
 
 def test_events_tell_of_evaluators_and_reports(reports: ReportsFolder) -> None:
@@ -162,4 +162,4 @@ def test_the_network_needs_a_name(reports: ReportsFolder) -> None:
 def test_a_folder_without_reports_gets_an_empty_view(tmp_path: Path) -> None:
     empty = ReportsFolder(tmp_path / "new")
     prepare(empty)
-    assert Client(empty).get("/api/view").json()["segments"] == []
+    assert Client(empty).get("/api/page-data").json()["segments"] == []

@@ -56,11 +56,11 @@ gpu-check: setup ## tests and benchmark that need a CUDA device (GPU_CHECK=--dry
 compose-check: setup ## build the image and run both services in containers, on CPU
 	tests/compose/check.sh
 
-compat: ## unit tests and one training with the oldest and the newest allowed versions (COMPAT_TORCH=…, FRESH=1)
-	PYTHON=$(PYTHON) tests/compat/check.sh
+compat: ## unit tests and one training with the oldest and the newest allowed versions (COMPAT=newest: only one)
+	PYTHON="$(PYTHON)" tests/compat/check.sh $(COMPAT)
 
 docs: $(INSTALLED) ## the documentation as a site in build/site; warnings are errors
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: $(INSTALLED) ## dist/sidestep-….whl
 	rm -rf build/lib build/bdist.*

@@ -14,7 +14,7 @@ from pathlib import Path
 from sidestep.evaluator.exporting.destinations import chosen_destinations
 from sidestep.evaluator.exporting.exporter import Exporter, ExportSettings
 from sidestep.evaluator.exporting.junit import write_junit
-from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
+from sidestep.evaluator.exporting.prometheus import Metrics, serve_metrics
 from sidestep.evaluator.exporting.step_summary import append_step_summary
 from sidestep.evaluator.exporting.webhook import checked_url
 from sidestep.evaluator.results.store import read_reports
@@ -58,9 +58,8 @@ def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[O
             observers.append(stack.enter_context(Exporter(settings.place.reports, exports)))
         if outlets.metrics_port is not None:
             metrics = Metrics(settings.expert_name)
-            server = MetricsServer(metrics, outlets.metrics_port, outlets.metrics_host)
-            stack.enter_context(server)
-            log.info("metrics: http://%s:%d/metrics", outlets.metrics_host, server.port)
+            port = stack.enter_context(serve_metrics(metrics, outlets.metrics_port, outlets.metrics_host))
+            log.info("metrics: http://%s:%d/metrics", outlets.metrics_host, port)
             observers.append(metrics)
         yield observers
 

@@ -22,7 +22,7 @@ from sidestep.evaluator.statistics import ERROR_RATE, Interval
 ADVICE_VERSION = 1
 PATIENCE = 5  # checkpoints without a better one after which going on is not worth it
 WORSE_IN_A_ROW = 2
-TREND_OVER = 8  # newest checkpoints that the trend looks at
+TREND_OVER = 8  # newest checkpoints over which the trend is taken
 _TREND_AT_LEAST = 5  # below that, Kendall's test cannot say anything
 
 

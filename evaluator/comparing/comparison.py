@@ -19,7 +19,7 @@ from sidestep.evaluator.results.report import ComparisonEntry, LegacyComparison,
 SCORE_MOVE = 1.0
 SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway
 DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
-_APART = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
+_MAY_FAIL = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
 
 
 def compare(
@@ -39,7 +39,7 @@ def compare(
     broken = [new.id for old, new in cases if old.status is CaseStatus.PASSED and new.status is CaseStatus.FAILED]
     fixed = [new.id for old, new in cases if old.status is CaseStatus.FAILED and new.status is CaseStatus.PASSED]
     moved = [(new.id, compared_score(new) - compared_score(old)) for old, new in cases if old.status is new.status]
-    surprises = _apart(before, after)
+    surprises = _changed_may_fail(before, after)
     entry = ComparisonEntry(
         against=before.checkpoint,
         against_id=before.identity.id,
@@ -90,13 +90,13 @@ def _noise(before: Report, after: Report) -> NoiseFloor:
     return max(measured, key=flip_rate_bound, default=NoiseFloor())
 
 
-def _apart(before: Report, after: Report) -> list[tuple[str, CaseStatus]]:
+def _changed_may_fail(before: Report, after: Report) -> list[tuple[str, CaseStatus]]:
     """Cases marked ``may_fail`` that ended the other way round."""
     old = {case.id: case.status for case in before.test_cases}
     return [
         (new.id, new.status)
         for new in after.test_cases
-        if new.status in _APART and old.get(new.id) in _APART and old[new.id] is not new.status
+        if new.status in _MAY_FAIL and old.get(new.id) in _MAY_FAIL and old[new.id] is not new.status
     ]
 
 

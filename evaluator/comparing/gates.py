@@ -94,7 +94,7 @@ def parse_category_rates(texts: Sequence[str]) -> dict[str, float]:
 
 
 def comparison_for(report: Report, gates: Gates, default: Sequence[Against]) -> ComparisonEntry | None:
-    """The comparison that the gates look at, or None where the report has none of that kind."""
+    """The comparison that the gates use, or None where the report has none of that kind."""
     wanted = (gates.against,) if gates.against else default
     return next((report.comparisons[name] for name in wanted if name in report.comparisons), None)
 

@@ -39,6 +39,7 @@ _KINDS = {
     "mlflow": _Kind("sidestep.evaluator.exporting.mlflow_runs", ("mlflow",)),
     "trackio": _Kind("sidestep.evaluator.exporting.trackio_runs", ("trackio",)),
 }
+_KNOWN = f"known are {', '.join(_KINDS)}, {ALL}, {NONE}"
 
 
 def chosen_destinations(text: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -46,21 +47,19 @@ def chosen_destinations(text: str | Sequence[str] | None) -> tuple[str, ...]:
 
     Raises ConfigError for a name that is not known, and for one whose package is not installed.
     """
-    if text is not None and not isinstance(text, str) and not all(isinstance(each, str) for each in text):
-        raise ConfigError(f"report_to {text!r} is no list of names", hint=f"known are {', '.join(_KINDS)}, all, none")
+    if text is not None and not isinstance(text, str) and not all(isinstance(name, str) for name in text):
+        raise ConfigError(f"report_to {text!r} is not a list of names", hint=_KNOWN)
     parts = text.split(",") if isinstance(text, str) else list(text or ())
     names = list(dict.fromkeys(part.strip().lower() for part in parts if part.strip()))
     if names in ([], [NONE]):
         return ()
     if names == [ALL]:
-        return tuple(name for name in _KINDS if not _missing(name))
+        return tuple(name for name in _KINDS if not _missing_packages(name))
     unknown = [name for name in names if name not in _KINDS]
     if unknown:
-        raise ConfigError(
-            f"--report-to does not know {', '.join(unknown)}", hint=f"known are {', '.join(_KINDS)}, all, none"
-        )
+        raise ConfigError(f"--report-to does not know {', '.join(unknown)}", hint=_KNOWN)
     for name in names:
-        if missing := _missing(name):
+        if missing := _missing_packages(name):
             raise ConfigError(
                 f"--report-to {name} needs the package {', '.join(missing)}", hint=f"pip install 'sidestep[{name}]'"
             )
@@ -73,5 +72,5 @@ def open_destination(name: str, reports: ReportsFolder) -> Destination:
     return cast(Destination, module.create(reports))
 
 
-def _missing(name: str) -> list[str]:
-    return [each for each in _KINDS[name].requires if importlib.util.find_spec(each) is None]
+def _missing_packages(name: str) -> list[str]:
+    return [package for package in _KINDS[name].requires if importlib.util.find_spec(package) is None]

@@ -1,4 +1,4 @@
-"""The supervisor's end of the exporting process: start it, tell it that something landed, let it finish.
+"""The supervisor's end of the exporting process: start it, tell it that there is a report, let it finish.
 
 Whatever happens to that process, evaluation goes on; what was not sent is sent at the next start.
 """
@@ -57,7 +57,7 @@ class Exporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._settings.wanted and self._starts == 0 and error is None:
-            self.notify()  # nothing has landed, but something may be left from an earlier time
+            self.notify()  # no report has come, but one may be left from an earlier time
         self.close()
 
     def on_report(self, report: Report, waiting: Sequence[int]) -> None:
@@ -67,8 +67,8 @@ class Exporter:
         """Only reports are exported."""
 
     def notify(self, waiting: Sequence[int] = ()) -> None:
-        """Something has landed; ``waiting`` are the steps that have no outcome yet. Never blocks, never raises."""
-        if not self._settings.wanted or not self._alive():
+        """There is a report; ``waiting`` are the steps that have no outcome yet. Never blocks, never raises."""
+        if not self._settings.wanted or not self._ensure_running():
             return
         assert self._process is not None and self._process.stdin is not None
         try:
@@ -89,7 +89,8 @@ class Exporter:
             self._process.wait()
         self._process = None
 
-    def _alive(self) -> bool:
+    def _ensure_running(self) -> bool:
+        """Whether the process runs, started now where it does not."""
         if self._process is not None and self._process.poll() is None:
             return True
         if self._process is not None:
@@ -97,10 +98,10 @@ class Exporter:
         if self._starts >= MAX_STARTS:
             return False
         self._starts += 1
-        given = self._settings
         command = [sys.executable, "-m", "sidestep.evaluator.exporting.process", str(self._reports.root)]
-        command += ["--to", ",".join(given.destinations) or "none"]
-        command += [*(["--webhook", given.webhook] if given.webhook else []), *(["--log-json"] * given.log_json)]
+        command += ["--to", ",".join(self._settings.destinations) or "none"]
+        command += ["--webhook", self._settings.webhook] if self._settings.webhook else []
+        command += ["--log-json"] if self._settings.log_json else []
         try:
             # A session of its own: Ctrl-C is for the evaluator, which lets the last round finish.
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

@@ -38,20 +38,27 @@ def ledger_folder(reports: ReportsFolder) -> Path:
 
 
 class Ledger:
-    """The file of one destination. One that cannot be read is put aside, and everything is sent again."""
+    """The file of one destination; ``open`` reads it."""
 
-    def __init__(self, reports: ReportsFolder, destination: str) -> None:
-        self._path = ledger_folder(reports) / f"{destination}.json"
-        self._document = self._read()
+    def __init__(self, path: Path, document: _Document) -> None:
+        self._path = path
+        self._document = document
 
-    def run(self, key: str) -> SentRun:
+    @classmethod
+    def open(cls, reports: ReportsFolder, destination: str) -> Ledger:
+        """What is known of a destination. A file that cannot be read is moved aside, and everything is sent again."""
+        path = ledger_folder(reports) / f"{destination}.json"
+        return cls(path, _read_document(path))
+
+    def ensure_run(self, key: str) -> SentRun:
         """What is known of a run; a new one gets an id, which is kept before anything is sent under it."""
         if key not in self._document.runs:
             self._document.runs[key] = SentRun(tracker_id=uuid.uuid4().hex[:16])
             self._write()
         return self._document.runs[key]
 
-    def accepted(self, key: str, points: list[Point]) -> None:
+    def record_accepted(self, key: str, points: list[Point]) -> None:
+        """The destination has these points now."""
         for point in points:
             self._document.runs[key].sent.setdefault(point.step, {}).update(point.metrics)
         self._write()
@@ -59,21 +66,22 @@ class Ledger:
     def was_announced(self, outcome_id: str) -> bool:
         return outcome_id in self._document.announced
 
-    def announced(self, outcome_id: str) -> None:
+    def record_announced(self, outcome_id: str) -> None:
         self._document.announced.append(outcome_id)
         self._write()
-
-    def _read(self) -> _Document:
-        try:
-            return _Document.model_validate_json(read_bounded(self._path, MAX_LEDGER_BYTES))
-        except FileNotFoundError:
-            return _Document()
-        except ValidationError:
-            aside = self._path.with_suffix(".unreadable")
-            self._path.replace(aside)
-            log.warning("%s cannot be read and was moved to %s: everything is sent again", self._path, aside.name)
-            return _Document()
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self._path, to_json(self._document.model_dump(mode="json")))
+
+
+def _read_document(path: Path) -> _Document:
+    try:
+        return _Document.model_validate_json(read_bounded(path, MAX_LEDGER_BYTES))
+    except FileNotFoundError:
+        return _Document()
+    except ValidationError:
+        aside = path.with_suffix(".unreadable")
+        path.replace(aside)
+        log.warning("%s cannot be read and was moved to %s: everything is sent again", path, aside.name)
+        return _Document()

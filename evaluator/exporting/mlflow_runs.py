@@ -51,8 +51,8 @@ class MlflowRuns:
     def _values(self, run_id: str, metric: str) -> dict[int, set[float]]:
         """What the run has of a metric, by step."""
         found: dict[int, set[float]] = {}
-        for each in self._client.get_metric_history(run_id, metric):
-            found.setdefault(each.step, set()).add(each.value)
+        for logged in self._client.get_metric_history(run_id, metric):
+            found.setdefault(logged.step, set()).add(logged.value)
         return found
 
     def _run(self, run: Run, tracker_id: str) -> str:

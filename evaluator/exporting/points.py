@@ -56,26 +56,26 @@ class Run:
 def runs_of(stored: Iterable[StoredReport], waiting: Collection[int] = ()) -> list[Run]:
     """Every training's run. ``waiting`` are the steps that still have no outcome."""
     latest: dict[tuple[str, int], StoredReport] = {}
-    for each in stored:
-        report = each.report
+    for entry in stored:
+        report = entry.report
         if not report.evaluated or report.step is None:
             continue
         place = (_key(report), report.step)
-        if place not in latest or _recency(each) > _recency(latest[place]):
-            latest[place] = each
+        if place not in latest or _recency(entry) > _recency(latest[place]):
+            latest[place] = entry
     bases = _bases(stored)
     runs: dict[str, list[Report]] = {}
-    for (key, _), each in sorted(latest.items(), key=lambda item: item[0]):
-        runs.setdefault(key, []).append(each.report)
+    for (key, _), entry in sorted(latest.items(), key=lambda item: item[0]):
+        runs.setdefault(key, []).append(entry.report)
     return [_run(key, reports, bases, waiting) for key, reports in runs.items()]
 
 
 def _bases(stored: Iterable[StoredReport]) -> dict[tuple[str, str], Report]:
     """The base model's current report by version and by the name it was called by; ``""`` is any name."""
-    found = [each for each in stored if each.report.step is None and each.report.evaluated]
+    found = [entry for entry in stored if entry.report.step is None and entry.report.evaluated]
     bases: dict[tuple[str, str], Report] = {}
-    for each in sorted(found, key=_recency):
-        bases[_line(each.report)] = bases[each.report.expert_version, ""] = each.report
+    for entry in sorted(found, key=_recency):
+        bases[_line(entry.report)] = bases[entry.report.expert_version, ""] = entry.report
     return bases
 
 
@@ -105,7 +105,7 @@ def _run(key: str, reports: Sequence[Report], bases: Mapping[tuple[str, str], Re
 def point_of(report: Report, waiting: Collection[int] = ()) -> Point:
     """The point of one evaluated report; flips are left out while an older checkpoint waits for its turn."""
     step = report.step or 0
-    settled = not any(each < step for each in waiting)
+    settled = not any(other < step for other in waiting)
     metrics = metrics_of(report)
     if not settled:
         metrics = {name: value for name, value in metrics.items() if name not in FLIPS}
@@ -136,9 +136,9 @@ def metrics_of(report: Report) -> dict[str, float]:
     if report.comparison.previous_checkpoint:
         found["newly_broken"] = len(report.comparison.new_failures)
         found["newly_fixed"] = len(report.comparison.fixed_failures)
-    for name, each in report.categories.items():
-        if each.interval:
-            found[f"category/{metric_name(name or DEFAULT_CATEGORY)}"] = each.success_rate
+    for name, category in report.categories.items():
+        if category.interval:
+            found[f"category/{metric_name(name or DEFAULT_CATEGORY)}"] = category.success_rate
     return {
         f"{PREFIX}{name}": float(value) for name, value in found.items() if value is not None and math.isfinite(value)
     }

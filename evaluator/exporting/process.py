@@ -1,4 +1,4 @@
-"""The exporting process: trackers' clients are big, start threads, wait for networks, and may hang. Not here, then.
+"""The exporting process: trackers' clients are big, start threads, wait for networks, and may hang; so they live here.
 
     python -m sidestep.evaluator.exporting.process REPORTS --to tensorboard,wandb --webhook URL
 
@@ -34,6 +34,9 @@ class _Inbox:
         self._changed = threading.Condition()
         self._latest: list[int] | None = None
         self._ended = False
+
+    def start(self) -> None:
+        """Read in a thread of its own from now on."""
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self, timeout: float | None) -> tuple[list[int] | None, bool]:
@@ -67,6 +70,7 @@ def main() -> None:
     os.nice(19)
     sender = Sender(ReportsFolder(given.reports), chosen_destinations(given.to), given.webhook)
     inbox, waiting, complete = _Inbox(), list[int](), True
+    inbox.start()
     while True:
         latest, ended = inbox.next(None if complete else RETRY_SECONDS)
         waiting = waiting if latest is None else latest

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
+from contextlib import contextmanager
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -49,7 +49,7 @@ class Metrics(Collector):
         with self._lock:
             self._presence, self._last_seen = presence, self._clock()
 
-    def healthy(self) -> bool:
+    def is_healthy(self) -> bool:
         with self._lock:
             return self._clock() - self._last_seen <= FRESH_SECONDS
 
@@ -87,32 +87,26 @@ class Metrics(Collector):
         return family
 
 
-class MetricsServer:
-    """Serves a Metrics in a thread, from ``with`` to its end."""
-
-    def __init__(self, metrics: Metrics, port: int, host: str = "127.0.0.1") -> None:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(metrics)
-        try:
-            self._server, self._thread = _serve(_application(metrics, registry), port, host)
-        except OSError as error:
-            raise ConfigError(
-                f"--metrics-port {port}: cannot listen on {host}: {error.strerror}", hint="choose another port"
-            ) from error
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> MetricsServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+@contextmanager
+def serve_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """Serve them in a thread; gives the port, which is a free one for 0. Raises ConfigError when it cannot be had."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(metrics)
+    application = _application(metrics, registry)
+    try:
+        server = make_server(host, port, application, exposition.ThreadingWSGIServer, handler_class=_QuietHandler)
+    except OSError as error:
+        raise ConfigError(
+            f"--metrics-port {port}: cannot listen on {host}: {error.strerror}", hint="choose another port"
+        ) from error
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _application(metrics: Metrics, registry: CollectorRegistry) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
@@ -126,7 +120,7 @@ def _application(metrics: Metrics, registry: CollectorRegistry) -> Callable[[dic
         if path != "/healthz":
             start_response("404 Not Found", plain)
             return [b"there are /metrics and /healthz\n"]
-        healthy = metrics.healthy()
+        healthy = metrics.is_healthy()
         start_response("200 OK" if healthy else "503 Service Unavailable", plain)
         return [b"alive\n" if healthy else b"the evaluator has not been heard of for a minute\n"]
 
@@ -134,14 +128,7 @@ def _application(metrics: Metrics, registry: CollectorRegistry) -> Callable[[dic
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Scrapes are no news."""
+    """Scrapes are not worth a line."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
-
-
-def _serve(application: Any, port: int, host: str) -> tuple[WSGIServer, threading.Thread]:
-    server = make_server(host, port, application, exposition.ThreadingWSGIServer, handler_class=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    return server, thread

@@ -52,7 +52,7 @@ class Sender:
     def send(self, waiting: Collection[int] = ()) -> bool:
         """One round over all destinations; True when all are up to date. ``waiting``: steps without an outcome."""
         stored = read_reports(self._reports)
-        done = {name: self._guarded(name, job, stored, waiting) for name, job in self._jobs.items()}
+        done = {name: self._run_job(name, job, stored, waiting) for name, job in self._jobs.items()}
         return all(done.values())
 
     def close(self) -> None:
@@ -61,11 +61,11 @@ class Sender:
             try:
                 destination.close()
             except Exception as error:  # three clients of other people, each with errors of its own
-                log.warning("%s could not be closed: %s", name, _said(error))
+                log.warning("%s could not be closed: %s", name, _describe(error))
         if self._hook:
             self._hook.close()
 
-    def _guarded(self, name: str, job: Job, stored: Sequence[StoredReport], waiting: Collection[int]) -> bool:
+    def _run_job(self, name: str, job: Job, stored: Sequence[StoredReport], waiting: Collection[int]) -> bool:
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(1 if name in self._failing else ATTEMPTS),
             wait=tenacity.wait_exponential(multiplier=self._first_pause, max=LONGEST_PAUSE_SECONDS),
@@ -76,7 +76,9 @@ class Sender:
             sent = retrying(job, stored, waiting)
         except Exception as error:  # see close(); evaluations go on whatever it is
             if name not in self._failing:
-                log.warning("%s cannot be reached, evaluation goes on and it is tried again: %s", name, _said(error))
+                log.warning(
+                    "%s cannot be reached, evaluation goes on and it is tried again: %s", name, _describe(error)
+                )
             self._failing.add(name)
             return False
         if name in self._failing:
@@ -88,16 +90,16 @@ class Sender:
 
     def _curves_for(self, name: str) -> Job:
         def job(stored: Sequence[StoredReport], waiting: Collection[int]) -> int:
-            ledger, count = Ledger(self._reports, name), 0
+            ledger, count = Ledger.open(self._reports, name), 0
             for run in runs_of(stored, waiting):
-                known = ledger.run(run.key)
+                known = ledger.ensure_run(run.key)
                 points = unfinished(run.points, known.sent)
                 if not points:
                     continue
                 if name not in self._open:
                     self._open[name] = self._opener(name, self._reports)
                 self._open[name].send(run, points, known.tracker_id)
-                ledger.accepted(run.key, points)
+                ledger.record_accepted(run.key, points)
                 count += len(points)
             return count
 
@@ -105,16 +107,17 @@ class Sender:
 
     def _announce(self, stored: Sequence[StoredReport], waiting: Collection[int]) -> int:
         assert self._hook is not None
-        ledger, count = Ledger(self._reports, WEBHOOK), 0
-        for each in sorted(stored, key=lambda each: each.report.timing.finished_at):
-            key = f"{each.report.identity.id} {each.report.timing.finished_at}"  # a rerun is news again
-            if each.archived or ledger.was_announced(key):
+        ledger, count = Ledger.open(self._reports, WEBHOOK), 0
+        current = [entry.report for entry in stored if not entry.archived]
+        for report in sorted(current, key=lambda report: report.timing.finished_at):
+            key = f"{report.identity.id} {report.timing.finished_at}"  # a rerun is news again
+            if ledger.was_announced(key):
                 continue
-            self._hook.post(each.report)
-            ledger.announced(key)
+            self._hook.post(report)
+            ledger.record_announced(key)
             count += 1
         return count
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -62,15 +62,15 @@ def write_table(path: Path, stored: Sequence[StoredReport]) -> int:
 
 def rows_of(stored: Iterable[StoredReport]) -> Iterator[dict[str, Any]]:
     """One row for each case; a checkpoint that was not evaluated has one row without a case."""
-    for each in stored:
-        report = each.report
+    for entry in stored:
+        report = entry.report
         about = {
             "expert": report.expert_name,
             "version": report.expert_version,
             "model": report.identity.key.model_folder,
             "checkpoint": report.checkpoint,
             "step": report.step,
-            "archived": each.archived,
+            "archived": entry.archived,
             "outcome": report.outcome.value,
             "finished_at": report.timing.finished_at,
             "train_loss": report.training.loss,

@@ -26,13 +26,15 @@ class Refused(Exception):
 
 
 def checked_url(url: str) -> str:
-    """Raises ConfigError for what is no HTTP address."""
+    """The same address. Raises ConfigError for what is not an HTTP address."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"--webhook {url!r} is no address: {error}") from error
+        raise ConfigError(f"--webhook {url!r} is not an address: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"--webhook {url!r} is no address", hint="write it like https://example.org/hooks/sidestep")
+        raise ConfigError(
+            f"--webhook {url!r} is not an address", hint="write it like https://example.org/hooks/sidestep"
+        )
     return url
 
 
@@ -43,7 +45,7 @@ def summary_of(report: Report) -> dict[str, Any]:
     names = {case.id: case.name for case in report.test_cases}
 
     def cases(ids: tuple[str, ...]) -> list[dict[str, str]]:
-        return [{"id": each, "name": names.get(each, each)} for each in ids[:MAX_NAMED_CASES]]
+        return [{"id": case, "name": names.get(case, case)} for case in ids[:MAX_NAMED_CASES]]
 
     return {
         "event": "checkpoint",

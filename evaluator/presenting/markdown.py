@@ -1,6 +1,7 @@
 """``report.md``: the report for people. Everything a model or a manifest says is made inert here.
 
-Model output can contain HTML, links, table pipes, code fences, terminal escapes and direction overrides; none of them
+A case is called by its id everywhere, so that a row of the table, a comparison and an answer find each other. Model
+output can contain HTML, links, table pipes, code fences, terminal escapes and direction overrides; none of them
 may have an effect in a renderer or a terminal.
 """
 
@@ -23,10 +24,11 @@ _KEPT = {"\n", "\t"}
 
 def visible(text: str) -> str:
     """Text in which control, format (direction) and surrogate characters are written as escapes."""
-    return "".join(
-        each if each in _KEPT or unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else _escape(each)
-        for each in text
-    )
+    return "".join(_escape(character) if _is_invisible(character) else character for character in text)
+
+
+def _is_invisible(character: str) -> bool:
+    return character not in _KEPT and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _escape(character: str) -> str:
@@ -68,14 +70,14 @@ def _summary(report: Report) -> str:
         f"{counts.unexpected_passes} unexpected passes",
     ]
     lines += [
-        f"- {inline(name)}: {_rate(each)} ({each.passed} of {each.passed + each.failed})"
-        for name, each in report.categories.items()
+        f"- {inline(name)}: {_rate(category)} ({category.passed} of {category.passed + category.failed})"
+        for name, category in report.categories.items()
     ]
     if counts.weighted:
-        each = counts.weighted
+        low, high = counts.weighted.interval.low, counts.weighted.interval.high
         lines.append(
-            f"- By weight: {each.rate:.1%}, {each.interval.low:.1%} to {each.interval.high:.1%}, "
-            f"worth {each.effective_cases:.1f} equal cases"
+            f"- By weight: {counts.weighted.rate:.1%}, {low:.1%} to {high:.1%}, "
+            f"worth {counts.weighted.effective_cases:.1f} equal cases"
         )
     if training.loss is not None:
         lines.append(f"- Training loss at this step: {training.loss:.4f}")
@@ -84,13 +86,13 @@ def _summary(report: Report) -> str:
     if report.pass_at_k:
         lines.append("- " + ", ".join(f"pass@{k} {rate:.1%}" for k, rate in report.pass_at_k.items()))
     if report.judge:
-        lines.append(f"- {_judge(report.judge)}")
+        lines.append(f"- {_llm_judge(report.judge)}")
     lines.append(f"- Evaluated on {inline(report.environment.device)} in {inline(report.environment.dtype)}")
     return "\n".join(lines)
 
 
-def _judge(entry: LlmJudgeEntry) -> str:
-    """Who judged, and how far to believe it."""
+def _llm_judge(entry: LlmJudgeEntry) -> str:
+    """Which language model graded answers, and how far to believe it."""
     shown = f"Judged by {inline(entry.judge)}: {entry.judged} cases"
     if entry.undecided:
         shown += f", {entry.undecided} undecided"
@@ -139,12 +141,12 @@ def _comparison(title: str, entry: ComparisonEntry) -> str:
 def _measures(entry: ComparisonEntry) -> list[str]:
     """Scores, likelihood, and the categories of which something can be said."""
     measures = {"Mean score": entry.score, "Log-probability of the reference answers": entry.likelihood}
-    lines = [f"- {name}: {_measure(each)}" for name, each in measures.items() if each]
+    lines = [f"- {name}: {_measure(measure)}" for name, measure in measures.items() if measure]
     return lines + [
-        f"- Category {inline(name)}: {each.word}, {each.broken} broken and {each.fixed} fixed "
-        f"of {each.compared_cases} (adjusted p = {each.adjusted_p_value:.2g})"
-        for name, each in entry.categories.items()
-        if len(entry.categories) > 1 and each.broken + each.fixed
+        f"- Category {inline(name)}: {change.word}, {change.broken} broken and {change.fixed} fixed "
+        f"of {change.compared_cases} (adjusted p = {change.adjusted_p_value:.2g})"
+        for name, change in entry.categories.items()
+        if len(entry.categories) > 1 and change.broken + change.fixed
     ]
 
 
@@ -172,8 +174,14 @@ def _row(case: CaseResult) -> str:
     score = "" if case.score is None else f"{case.score:.1f}"
     found = ", ".join(map(inline, case.keywords_found))
     detail = "; ".join(inline(check.detail) for check in case.checks if not check.passed)
-    return f"| {inline(case.name)} | {inline(case.category)} | {case.status.value} | {score} | {found} | {detail} |"
+    return f"| {inline(case.id)} | {inline(case.category)} | {case.status.value} | {score} | {found} | {detail} |"
 
 
 def _outputs(report: Report) -> list[str]:
-    return ["## Answers"] + [f"### {inline(case.id)}\n\n{block(case.output)}" for case in report.test_cases]
+    return ["## Answers", *map(_output, report.test_cases)]
+
+
+def _output(case: CaseResult) -> str:
+    """One answer under its case's id, with the case's name where it has another one."""
+    name = [f"Name: {inline(case.name)}"] if case.name != case.id else []
+    return "\n\n".join([f"### {inline(case.id)}", *name, block(case.output)])

@@ -36,7 +36,7 @@ class Stored(Protocol):
     def archived(self) -> bool: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One checkpoint of a line; ``status`` and ``score`` are of the one case that was asked for."""
 
@@ -83,41 +83,41 @@ def _bar(value: float, low: float, high: float) -> str:
 
 def rate_line(reports: Iterable[Report]) -> str:
     """The success rate of the evaluated checkpoints by step in one line, or nothing when there are fewer than two."""
-    points = sorted((each for each in reports if each.evaluated and each.step is not None), key=_step)
-    if len(points) < 2:
+    found = sorted((report for report in reports if report.evaluated and report.step is not None), key=_step)
+    if len(found) < 2:
         return ""
-    rates = [each.test_results.success_rate for each in points]
+    rates = [report.test_results.success_rate for report in found]
     chart = sparkline(rates[-LONGEST_CHART:], 0, 1)
-    return f"success {rates[0]:.1%} {chart} {rates[-1]:.1%}  (steps {points[0].step} to {points[-1].step}, 0 to 100 %)"
+    return f"success {rates[0]:.1%} {chart} {rates[-1]:.1%}  (steps {found[0].step} to {found[-1].step}, 0 to 100 %)"
 
 
 def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Line]:
     """Every version and base model with its evaluated checkpoints, the newest version last. Pure."""
     groups: dict[tuple[str, str], list[Stored]] = {}
-    evaluated = [each for each in stored if each.report.evaluated]
-    bases = [each for each in evaluated if each.report.step is None]
-    for each in evaluated:
-        if each.report.step is not None:
-            groups.setdefault((each.report.expert_version, each.report.identity.key.model_folder), []).append(each)
-    newest_last = sorted(groups.items(), key=lambda item: max(each.report.timing.finished_at for each in item[1]))
+    evaluated = [entry for entry in stored if entry.report.evaluated]
+    bases = [entry for entry in evaluated if entry.report.step is None]
+    for entry in evaluated:
+        if entry.report.step is not None:
+            key = (entry.report.expert_version, entry.report.identity.key.model_folder)
+            groups.setdefault(key, []).append(entry)
+    newest_last = sorted(groups.items(), key=lambda group: max(map(_finished_at, group[1])))
     lines = []
     for (version, model), members in newest_last:
-        ordered = [
-            *_base_of(model, bases),
-            *sorted(members, key=lambda each: (_step(each.report), each.report.timing.finished_at)),
-        ]
-        lines.append(
-            Line(
-                version, model, tuple(_point(each, case) for each in ordered), unstable_cases(e.report for e in ordered)
-            )
-        )
+        by_step = sorted(members, key=lambda entry: (_step(entry.report), _finished_at(entry)))
+        entries = [*_base_of(model, bases), *by_step]
+        points = tuple(_point(entry, case) for entry in entries)
+        lines.append(Line(version, model, points, unstable_cases(entry.report for entry in entries)))
     return lines
+
+
+def _finished_at(entry: Stored) -> str:
+    return entry.report.timing.finished_at
 
 
 def _base_of(model: str, bases: Sequence[Stored]) -> list[Stored]:
     """The base model's report, by the name of its folder; whichever there is, where it was called otherwise."""
-    current = [each for each in bases if not each.archived]
-    return [each for each in current if each.report.identity.key.model_folder == model] or current[-1:]
+    current = [entry for entry in bases if not entry.archived]
+    return [entry for entry in current if entry.report.identity.key.model_folder == model] or current[-1:]
 
 
 def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
@@ -153,8 +153,8 @@ def history_table(line: Line, case: str | None) -> Table:
 def _chart(line: Line, case: str | None) -> str:
     points = line.points[-LONGEST_CHART:]
     if case:
-        return f"{case}: " + "".join(_LETTERS[CaseStatus(each.status)] if each.status else " " for each in points)
-    return sparkline([each.success_rate for each in points], 0, 1)
+        return f"{case}: " + "".join(_LETTERS[CaseStatus(point.status)] if point.status else " " for point in points)
+    return sparkline([point.success_rate for point in points], 0, 1)
 
 
 def _rate_cells(point: Point) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def _case_cells(point: Point) -> tuple[str, ...]:
 def _point(stored: Stored, case: str | None) -> Point:
     report = stored.report
     counts, change = report.test_results, report.comparison
-    asked = next((each for each in report.test_cases if each.id == case), None)
+    asked = next((result for result in report.test_cases if result.id == case), None)
     compared = change.previous_checkpoint is not None
     return Point(
         checkpoint=report.checkpoint,

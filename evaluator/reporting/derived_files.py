@@ -25,7 +25,7 @@ log = get_logger("evaluator.reports")
 def refresh_derived_files(reports: ReportsFolder, *, keep_reports: int | None = None) -> list[StoredReport]:
     """Bring everything that follows from the reports up to date, under a lock; returns the reports as they are then.
 
-    Newest first means that a predecessor may land after its successor: the successor's comparisons are then refreshed
+    Newest first means that a predecessor may come after its successor: the successor's comparisons are then refreshed
     in place, atomically. Deleting comparison.json or advice.json loses nothing. With ``keep_reports``, older reports
     are compressed.
     """
@@ -40,7 +40,7 @@ def refresh_derived_files(reports: ReportsFolder, *, keep_reports: int | None = 
             keep_newest(fresh, keep_reports)
         try:
             write_dashboard(reports, fresh)
-        except OSError as error:  # a picture is no reason to stop evaluating; the next report tries again
+        except OSError as error:  # a picture is not a reason to stop evaluating; the next report tries again
             log.warning("%s cannot be written: %s", reports.dashboard, error)
         return fresh
 

@@ -147,7 +147,7 @@ class Report(Document):
 
 
 class InvalidReport(ValueError):
-    """The bytes are no report of this schema; the text says why."""
+    """The bytes are not a report of this schema; the text says why."""
 
 
 def outcome_of(report: Report) -> OutcomeRecord:

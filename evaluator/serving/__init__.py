@@ -1,1 +1,1 @@
-"""The dashboard over HTTP: the same page as index.html, with what lands while one looks at it (docs/dashboard.md)."""
+"""The dashboard over HTTP: the same page as index.html, with what comes while it is open (docs/dashboard.md)."""

@@ -52,9 +52,8 @@ class _Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"], *(each for each in self._headers if each[0] not in given)
-                ]  # fmt: skip
+                missing = [(name, value) for name, value in self._headers if name not in given]
+                message["headers"] = [*message["headers"], *missing]
             await send(message)
 
         await self._app(scope, receive, with_headers)
@@ -110,6 +109,6 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _events(changes: Changes) -> AsyncIterator[ServerSentEvent]:
-    """What the evaluators do, at once and whenever it changes; and that reports have landed."""
+    """What the evaluators do, at once and whenever it changes; and that there are new reports."""
     async for name, data in changes.events():
         yield ServerSentEvent(data=data, event=name)

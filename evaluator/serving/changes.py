@@ -1,4 +1,4 @@
-"""Notices that reports have landed and what evaluators say about themselves, by looking once in a while.
+"""Notices new reports, and what evaluators say about themselves, by polling.
 
 File system events do not come through network and container mounts; one stat and a few small files a second do.
 """
@@ -14,15 +14,15 @@ from sidestep.shared.files import to_json_line
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.presence import evaluators_present
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class Changes:
     """A stream of events for every reader; each has its own idea of what it knows already."""
 
-    def __init__(self, reports: ReportsFolder, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, reports: ReportsFolder, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._reports = reports
-        self._look_seconds = look_seconds
+        self._poll_seconds = poll_seconds
 
     async def events(self) -> AsyncIterator[tuple[str, str]]:
         """(``evaluators``, JSON) and (``reports``, "") for ever; the first event is how evaluators are now."""
@@ -36,7 +36,7 @@ class Changes:
             if version != known:
                 known = version
                 yield "reports", ""
-            await asyncio.sleep(self._look_seconds)
+            await asyncio.sleep(self._poll_seconds)
 
     def _version(self) -> tuple[int, int] | None:
         """Changes whenever the page's data are replaced; no clock is compared with another."""
@@ -48,7 +48,7 @@ class Changes:
 
     def _evaluators(self) -> str:
         rows = [
-            {name: value for name, value in asdict(each).items() if name not in ("started_at", "updated_at")}
-            for each in evaluators_present(self._reports)
+            {name: value for name, value in asdict(presence).items() if name not in ("started_at", "updated_at")}
+            for presence in evaluators_present(self._reports)
         ]
         return to_json_line(rows).decode().strip()

@@ -40,7 +40,7 @@ def serve(reports: ReportsFolder, address: Address, say: Callable[[str], None]) 
             f"listening on {address.host} lets others reach the reports",
             hint="say by which name with --allow-host NAME, for example this machine's host name",
         )
-    prepare(reports)
+    refresh_once(reports)
     app = create_app(reports, Changes(reports), hosts=address.names)
     config = uvicorn.Config(
         app, host=address.host, port=address.port, log_level="warning", server_header=False,
@@ -56,8 +56,8 @@ def serve(reports: ReportsFolder, address: Address, say: Callable[[str], None]) 
     uvicorn.Server(config).run(sockets=[socket])
 
 
-def prepare(reports: ReportsFolder) -> None:
-    """Bring the dashboard up to date once. A folder that cannot be written will do when an evaluator has left one."""
+def refresh_once(reports: ReportsFolder) -> None:
+    """Refresh the derived files once; a folder that cannot be written will do if an evaluator has left a dashboard."""
     try:
         reports.root.mkdir(parents=True, exist_ok=True)
         refresh_derived_files(reports)

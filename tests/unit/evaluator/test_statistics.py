@@ -59,10 +59,10 @@ def test_mcnemar_is_the_binomial_test_on_the_flips(broken: int, fixed: int) -> N
 def test_sign_flips_against_enumeration(differences: list[float]) -> None:
     observed = sum(differences)
     sums = [
-        sum(sign * each for sign, each in zip(signs, differences, strict=True))
+        sum(sign * difference for sign, difference in zip(signs, differences, strict=True))
         for signs in itertools.product((-1, 1), repeat=len(differences))
     ]
-    one_sided = min(sum(each >= observed - 1e-9 for each in sums), sum(each <= observed + 1e-9 for each in sums))
+    one_sided = min(sum(other >= observed - 1e-9 for other in sums), sum(other <= observed + 1e-9 for other in sums))
     assert statistics.sign_flip_p(differences) == pytest.approx(min(1.0, 2 * one_sided / len(sums)))
 
 
@@ -83,7 +83,7 @@ def test_bootstrap_of_a_mean_is_close_to_the_interval_of_a_normal_mean() -> None
     draw = random.Random(2)
     values = [draw.gauss(1, 2) for _ in range(400)]
     mean = sum(values) / 400
-    half = 1.96 * math.sqrt(sum((each - mean) ** 2 for each in values) / 399 / 400)
+    half = 1.96 * math.sqrt(sum((value - mean) ** 2 for value in values) / 399 / 400)
     bounds = statistics.bootstrap_mean(values, [1.0] * 400)
     assert bounds is not None
     assert (bounds.low, bounds.high) == (

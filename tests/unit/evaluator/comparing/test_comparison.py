@@ -65,7 +65,7 @@ def test_against_whom() -> None:
         make_report(40, {"a": PASS, "b": PASS}, version="0"),
         replace(make_report(25, {"a": PASS, "b": PASS}), outcome=Outcome.ERROR),
     ]
-    report = with_comparisons(reports[3], [each for each in reports if each is not reports[3]])
+    report = with_comparisons(reports[3], [report for report in reports if report is not reports[3]])
     against = {name: (entry.against, entry.against_version) for name, entry in report.comparisons.items()}
     assert against == {
         "previous": ("checkpoint-20", "1"),
@@ -91,8 +91,8 @@ def test_history_of_every_case_over_checkpoints_and_versions() -> None:
                replace(make_report(40, {}), outcome=Outcome.REJECTED, reason="r")]  # fmt: skip
     document = comparison_json(current, [old])
     assert document["best_checkpoint"] == "checkpoint-30"
-    assert [(each["expert_version"], each["status"]) for each in document["cases"]["a"]["results"]] == [
+    assert [(result["expert_version"], result["status"]) for result in document["cases"]["a"]["results"]] == [
         ("0", "failed"), ("1", "passed"), ("1", "failed"), ("1", "passed")
     ]  # fmt: skip
-    assert [each["archived"] for each in document["checkpoints"]] == [True, False, False, False, False]
+    assert [checkpoint["archived"] for checkpoint in document["checkpoints"]] == [True, False, False, False, False]
     assert document["checkpoints"][-1]["success_rate"] is None

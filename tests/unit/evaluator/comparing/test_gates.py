@@ -33,12 +33,12 @@ def _report(step: int | None, passed: int, *, first: int = 0, cases: int = 30, *
 
 
 def _line(*reports: Report) -> list[Report]:
-    return [with_comparisons(each, [other for other in reports if other is not each]) for each in reports]
+    return [with_comparisons(report, [other for other in reports if other is not report]) for report in reports]
 
 
 def _refused(report: Report, gates: Gates, *against: Against) -> list[str]:
     entry = comparison_for(report, gates, against or (Against.PREVIOUS,))
-    return [each.gate for each in check_gates(report, gates, entry) if not each.passed]
+    return [result.gate for result in check_gates(report, gates, entry) if not result.passed]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ class TestAdvice:
 
     def test_stop_when_nothing_is_better_for_long(self) -> None:
         rates = (20, *[19, 18, 19, 18, 19][:PATIENCE])
-        about = advice_from(_line(*(_report(10 * n, each) for n, each in enumerate(rates, 1)))).models["tiny"]
+        about = advice_from(_line(*(_report(10 * n, passed) for n, passed in enumerate(rates, 1)))).models["tiny"]
         assert about.stop.suggested
         assert about.stop.reason == "none of the 5 checkpoints after checkpoint-10 has a higher success rate"
 

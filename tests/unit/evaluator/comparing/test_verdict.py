@@ -123,9 +123,9 @@ def test_expected_failures_stand_apart() -> None:
 
 def test_each_comparison_knows_which_of_many_it_is() -> None:
     reports = [_report(None, 0), *(_report(step, step) for step in (10, 20, 30)), _report(40, 20, version="0")]
-    last = with_comparisons(reports[3], [each for each in reports if each is not reports[3]])
-    families = {name: (each.verdict.family.number, each.verdict.family.candidates)
-                for name, each in last.comparisons.items() if each.verdict}  # fmt: skip
+    last = with_comparisons(reports[3], [report for report in reports if report is not reports[3]])
+    families = {name: (entry.verdict.family.number, entry.verdict.family.candidates)
+                for name, entry in last.comparisons.items() if entry.verdict}  # fmt: skip
     assert families == {
         "previous": (2, 1), "best": (2, 2), "base": (3, 1), "previous_version": (3, 1), "previous_version_best": (3, 1)
     }  # fmt: skip
@@ -145,7 +145,9 @@ def test_a_known_verdict_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch
     assert with_comparisons(noisy, others) != noisy
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS[1:3] + SCENARIOS[5:6] + SCENARIOS[9:10], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "scenario", SCENARIOS[1:3] + SCENARIOS[5:6] + SCENARIOS[9:10], ids=lambda scenario: scenario.name
+)
 def test_trainings_without_a_difference_are_left_alone(scenario: Scenario) -> None:
     """A small, seeded part of benchmarks/verdict_simulation.py: 25 trainings show a rate that is far too high."""
     assert false_alarm_rate(scenario, runs=25, seed=1) <= 0.05

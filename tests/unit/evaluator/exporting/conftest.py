@@ -28,7 +28,7 @@ def reports(tmp_path: Path) -> ReportsFolder:
     return folder
 
 
-def land(reports: ReportsFolder, step: int | None, *, hostile: bool = False, second: int = 0) -> None:
+def commit(reports: ReportsFolder, step: int | None, *, hostile: bool = False, second: int = 0) -> None:
     """Commit the report of one checkpoint, as the supervisor does."""
     first, other = ANSWERS[step]
     training = TrainingEntry(run_id="abcdef0123456789", loss=1.0 / (step or 1)) if step else TrainingEntry()
@@ -42,13 +42,13 @@ def land(reports: ReportsFolder, step: int | None, *, hostile: bool = False, sec
     refresh_derived_files(reports)
 
 
-def land_newest_first(reports: ReportsFolder, destination: str) -> None:
+def commit_newest_first(reports: ReportsFolder, destination: str) -> None:
     """Every checkpoint out of order, a round after each, and a process of its own for every second one."""
     sender = Sender(reports, [destination], first_pause=0)
     waiting = [step for step in NEWEST_FIRST if step is not None]
     for number, step in enumerate(NEWEST_FIRST):
-        land(reports, step)
-        waiting = [each for each in waiting if each != step]
+        commit(reports, step)
+        waiting = [other for other in waiting if other != step]
         assert sender.send(waiting)
         if number % 2:
             sender.close()

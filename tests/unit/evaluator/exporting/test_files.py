@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.exporting.junit import write_junit
-from sidestep.evaluator.exporting.prometheus import Metrics, MetricsServer
+from sidestep.evaluator.exporting.prometheus import Metrics, serve_metrics
 from sidestep.evaluator.exporting.step_summary import append_step_summary
 from sidestep.evaluator.exporting.tables import write_table
 from sidestep.evaluator.results.report import LegacyComparison, Report
@@ -24,13 +24,13 @@ from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.presence import FRESH_SECONDS, Presence
 from tests.fakes.reports import PASS, make_report
-from tests.unit.evaluator.exporting.conftest import land
+from tests.unit.evaluator.exporting.conftest import commit
 
 
 def _reports(reports: ReportsFolder, *, hostile: bool = False) -> list[Report]:
     for step in (20, 30):
-        land(reports, step, hostile=hostile)
-    return [each.report for each in read_reports(reports)]
+        commit(reports, step, hostile=hostile)
+    return [entry.report for entry in read_reports(reports)]
 
 
 def test_junit(reports: ReportsFolder, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_junit(reports: ReportsFolder, tmp_path: Path) -> None:
     failed, passed = newest
     assert (failed.name, failed.result[0].type, passed.result) == ("a", "regression", [])
     assert failed.result[0].text == "answer of a"
-    assert {each.name: each.value for each in newest.properties()}["success_rate"] == "0.5000"
+    assert {item.name: item.value for item in newest.properties()}["success_rate"] == "0.5000"
 
 
 def test_junit_of_what_did_not_fail(tmp_path: Path) -> None:
@@ -77,13 +77,16 @@ def test_no_step_summary_outside_of_github(reports: ReportsFolder, monkeypatch: 
 
 @pytest.mark.parametrize(("name", "read"), [("all.parquet", pd.read_parquet), ("all.csv", pd.read_csv)])
 def test_tables_for_pandas(reports: ReportsFolder, tmp_path: Path, name: str, read) -> None:  # type: ignore[no-untyped-def]
-    land(reports, 10)
-    land(reports, 20)
-    land(reports, 20, second=1)  # the replaced report is in the table, too
+    commit(reports, 10)
+    commit(reports, 20)
+    commit(reports, 20, second=1)  # the replaced report is in the table, too
     assert write_table(tmp_path / name, read_reports(reports)) == 6
     table = read(tmp_path / name)
     current = table[~table.archived]
-    assert current.groupby("step").status.apply(lambda each: (each == "passed").mean()).to_dict() == {10: 0.5, 20: 1.0}
+    assert current.groupby("step").status.apply(lambda statuses: (statuses == "passed").mean()).to_dict() == {
+        10: 0.5,
+        20: 1.0,
+    }
     assert set(table[table.archived].step) == {20}
 
 
@@ -96,8 +99,8 @@ def test_metrics_and_health() -> None:
     now = [0.0]
     metrics = Metrics("shop", clock=lambda: now[0])
     report = make_report(20, {"a": PASS}, comparison=LegacyComparison(new_failures=("b",)))
-    with MetricsServer(metrics, 0) as server:
-        address = f"http://127.0.0.1:{server.port}"
+    with serve_metrics(metrics, 0) as port:
+        address = f"http://127.0.0.1:{port}"
         metrics.on_state(Presence("h", 1, 0.0, 0.0, "evaluating", "checkpoint-30", 3, 8, 2))
         metrics.on_report(report, [30])
         metrics.on_report(make_report(10, {}), [30])
@@ -120,5 +123,5 @@ def test_metrics_and_health() -> None:
         now[0] = FRESH_SECONDS + 1
         assert httpx.get(f"{address}/healthz").status_code == 503
         assert httpx.get(f"{address}/other").status_code == 404
-        with pytest.raises(ConfigError, match="cannot listen"):
-            MetricsServer(metrics, server.port)
+        with pytest.raises(ConfigError, match="cannot listen"), serve_metrics(metrics, port):
+            pass

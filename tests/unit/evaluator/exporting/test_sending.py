@@ -19,7 +19,7 @@ from sidestep.evaluator.exporting.webhook import checked_url
 from sidestep.evaluator.results.store import read_reports
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
-from tests.unit.evaluator.exporting.conftest import FakeDestination, land
+from tests.unit.evaluator.exporting.conftest import FakeDestination, commit
 
 
 def _sender(reports: ReportsFolder, destination: FakeDestination) -> Sender:
@@ -29,14 +29,14 @@ def _sender(reports: ReportsFolder, destination: FakeDestination) -> Sender:
 def test_flips_wait_for_older_checkpoints(reports: ReportsFolder) -> None:
     destination = FakeDestination()
     sender = _sender(reports, destination)
-    land(reports, 10)
-    land(reports, 30)
+    commit(reports, 10)
+    commit(reports, 30)
     assert sender.send([20])
     assert [(step, "sidestep/newly_broken" in metrics) for step, metrics in destination.sent] == [
         (10, False),
         (30, False),
     ]
-    land(reports, 20)
+    commit(reports, 20)
     destination.sent.clear()
     assert sender.send()
     assert destination.sent[0][0] == 20
@@ -44,7 +44,7 @@ def test_flips_wait_for_older_checkpoints(reports: ReportsFolder) -> None:
 
 
 def test_nothing_is_sent_twice(reports: ReportsFolder) -> None:
-    land(reports, 10)
+    commit(reports, 10)
     assert _sender(reports, FakeDestination()).send()
     again = FakeDestination()
     assert _sender(reports, again).send()
@@ -52,7 +52,7 @@ def test_nothing_is_sent_twice(reports: ReportsFolder) -> None:
 
 
 def test_a_damaged_ledger_is_put_aside(reports: ReportsFolder) -> None:
-    land(reports, 10)
+    commit(reports, 10)
     assert _sender(reports, FakeDestination()).send()
     (path,) = ledger_folder(reports).iterdir()
     path.write_text("{")
@@ -62,7 +62,7 @@ def test_a_damaged_ledger_is_put_aside(reports: ReportsFolder) -> None:
 
 
 def test_a_short_failure_is_retried(reports: ReportsFolder, caplog: pytest.LogCaptureFixture) -> None:
-    land(reports, 10)
+    commit(reports, 10)
     destination = FakeDestination(failures=ATTEMPTS - 1)
     assert _sender(reports, destination).send()
     assert destination.calls == ATTEMPTS
@@ -72,7 +72,7 @@ def test_a_short_failure_is_retried(reports: ReportsFolder, caplog: pytest.LogCa
 def test_a_long_failure_is_one_warning_and_loses_nothing(
     reports: ReportsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    land(reports, 10)
+    commit(reports, 10)
     destination = FakeDestination(failures=ATTEMPTS + 2)
     sender = _sender(reports, destination)
     assert [sender.send() for _ in range(3)] == [False, False, False]
@@ -83,7 +83,7 @@ def test_a_long_failure_is_one_warning_and_loses_nothing(
 
 def test_a_training_is_a_run_and_the_base_model_its_start(reports: ReportsFolder) -> None:
     for step in (None, 10, 20):
-        land(reports, step)
+        commit(reports, step)
     (run,) = runs_of(read_reports(reports))
     assert run.name == "shop 1 abcdef01"
     assert [point.step for point in run.points] == [0, 10, 20]
@@ -101,7 +101,7 @@ def test_destinations() -> None:
     assert chosen_destinations(None) == chosen_destinations("none") == chosen_destinations([]) == ()
     assert chosen_destinations(" MLflow, tensorboard,mlflow") == ("mlflow", "tensorboard")
     assert "tensorboard" in chosen_destinations("all")
-    with pytest.raises(ConfigError, match="no list of names"):
+    with pytest.raises(ConfigError, match="is not a list of names"):
         chosen_destinations([1])  # type: ignore[list-item]
 
 
@@ -143,7 +143,7 @@ def receiver(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, str
 def test_webhook(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDESTEP_WEBHOOK_TOKEN", "t0k")
     for step in (20, 30):
-        land(reports, step)
+        commit(reports, step)
     with receiver([500, 429]) as (url, accepted):
         assert Sender(reports, [], url, first_pause=0).send()
         assert Sender(reports, [], url, first_pause=0).send()
@@ -158,7 +158,7 @@ def test_webhook(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_refusing_webhook_is_asked_once(reports: ReportsFolder, caplog: pytest.LogCaptureFixture) -> None:
-    land(reports, 10)
+    commit(reports, 10)
     with receiver([403, 302]) as (url, accepted):
         sender = Sender(reports, [], url, first_pause=0)
         assert [sender.send(), sender.send(), sender.send()] == [False, False, True]
@@ -168,5 +168,5 @@ def test_a_refusing_webhook_is_asked_once(reports: ReportsFolder, caplog: pytest
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "hook", "http://"])
 def test_webhook_addresses_are_checked(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         checked_url(url)

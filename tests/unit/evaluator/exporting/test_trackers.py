@@ -1,6 +1,6 @@
 """Each tracker's real library, offline or local, read back through its own API.
 
-Checkpoints land newest first, with restarts in between: every tracker must end with one value for each step.
+Checkpoints come newest first, with restarts in between: every tracker must end with one value for each step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sidestep.evaluator.exporting.sending import Sender
 from sidestep.shared.protocol.layout import ReportsFolder
-from tests.unit.evaluator.exporting.conftest import BROKEN, RATES, land, land_newest_first
+from tests.unit.evaluator.exporting.conftest import BROKEN, RATES, commit, commit_newest_first
 from tests.unit.evaluator.exporting.wandb_files import history_rows
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -21,13 +21,13 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 def test_tensorboard(reports: ReportsFolder, offline: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    land_newest_first(reports, "tensorboard")
+    commit_newest_first(reports, "tensorboard")
     (run,) = (reports.root / "tensorboard").iterdir()
     events = EventAccumulator(str(run))
     events.Reload()
 
     def curve(name: str) -> list[tuple[int, float]]:
-        return [(each.step, each.value) for each in events.Scalars(f"sidestep/{name}")]
+        return [(point.step, point.value) for point in events.Scalars(f"sidestep/{name}")]
 
     assert curve("success_rate") == sorted(RATES.items())
     assert curve("newly_broken") == sorted(BROKEN.items())
@@ -40,13 +40,13 @@ def test_tensorboard(reports: ReportsFolder, offline: Path) -> None:
 def test_mlflow(reports: ReportsFolder, offline: Path) -> None:
     from mlflow.tracking import MlflowClient
 
-    land_newest_first(reports, "mlflow")
+    commit_newest_first(reports, "mlflow")
     client = MlflowClient(f"sqlite:///{reports.root / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("shop").experiment_id])
 
     def curve(name: str) -> list[tuple[int, float]]:
         history = client.get_metric_history(run.info.run_id, f"sidestep/{name}")
-        return sorted((each.step, each.value) for each in history)
+        return sorted((point.step, point.value) for point in history)
 
     assert curve("success_rate") == sorted(RATES.items())
     assert curve("newly_broken") == sorted(BROKEN.items())
@@ -61,8 +61,8 @@ def test_trackio(reports: ReportsFolder, offline: Path) -> None:
     program = f"""
 from pathlib import Path
 from sidestep.shared.protocol.layout import ReportsFolder
-from tests.unit.evaluator.exporting.conftest import land_newest_first
-land_newest_first(ReportsFolder(Path({str(reports.root)!r})), "trackio")
+from tests.unit.evaluator.exporting.conftest import commit_newest_first
+commit_newest_first(ReportsFolder(Path({str(reports.root)!r})), "trackio")
 import json, trackio
 from trackio.sqlite_storage import SQLiteStorage
 (run,) = trackio.Api().runs("shop")
@@ -83,7 +83,7 @@ print("RESULT" + json.dumps([run.name, SQLiteStorage.get_logs("shop", run.name, 
 def test_wandb_offline(reports: ReportsFolder, offline: Path) -> None:
     import wandb
 
-    land_newest_first(reports, "wandb")
+    commit_newest_first(reports, "wandb")
     wandb.teardown()  # finishing a run returns before its file is closed; the end of W&B's service does not
     files = sorted((reports.root / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len({path.stem for path in files}) == 1  # restarts go on with the same run
@@ -101,6 +101,6 @@ def test_wandb_offline(reports: ReportsFolder, offline: Path) -> None:
 def test_hostile_names_and_outputs_are_accepted(reports: ReportsFolder, offline: Path) -> None:
     sender = Sender(reports, ["tensorboard"], first_pause=0)
     for step in (20, 30):
-        land(reports, step, hostile=True)
+        commit(reports, step, hostile=True)
     assert sender.send()
     sender.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sidestep.evaluator.presenting.markdown import report_markdown, visible
 from sidestep.evaluator.presenting.tables import StatusRow, comparison_table, status_table, summary_table
 from sidestep.evaluator.results.counting import count_results
 from sidestep.evaluator.results.migration import parse_report
-from sidestep.evaluator.results.report import InvalidReport, Report, outcome_of
+from sidestep.evaluator.results.report import ComparisonEntry, InvalidReport, Report, outcome_of
 from sidestep.shared.protocol.outcomes import parse_outcome
 from tests.fakes.reports import FAIL, PASS, make_report
 
@@ -44,9 +45,10 @@ HOSTILE = [
 ]
 
 
-def _hostile(text: str) -> Report:
+def _hostile(text: str, *, case_id: str = "a") -> Report:
     report = make_report(10, {"a": FAIL, "b": PASS})
-    case = replace(report.test_cases[0], name=text, output=text, category=text, keywords_found=(text,))
+    case = report.test_cases[0]
+    case = replace(case, id=case_id, name=text, output=text, category=text, keywords_found=(text,))
     return replace(
         report,
         test_cases=(case,),
@@ -66,17 +68,19 @@ def _tokens(markdown: str) -> set[str]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_inert_in_markdown(text: str) -> None:
-    markdown = report_markdown(_hostile(text))
-    assert not _tokens(markdown) & {"html_block", "html_inline", "link_open", "image", "fence", "blockquote_open", "hr"}
-    assert markdown.count("\n| ") == 2  # head and one row: no cell broke out
-    assert not any(ord(each) < 32 and each != "\n" for each in markdown)
-    assert "\u202e" not in markdown
+    for case_id in ("a", text):  # the name is shown where it is not the id
+        markdown = report_markdown(_hostile(text, case_id=case_id))
+        found = _tokens(markdown)
+        assert not found & {"html_block", "html_inline", "link_open", "image", "fence", "blockquote_open", "hr"}
+        assert markdown.count("\n| ") == 2  # head and one row: no cell broke out
+        assert not any(ord(character) < 32 and character != "\n" for character in markdown)
+        assert "\u202e" not in markdown
 
 
 @given(st.text(max_size=80))
 @settings(max_examples=60, deadline=None)
 def test_no_text_breaks_out_of_markdown(text: str) -> None:
-    markdown = report_markdown(_hostile(text))
+    markdown = report_markdown(_hostile(text)) + report_markdown(_hostile(text, case_id=text))
     assert not _tokens(markdown) & {"html_block", "html_inline", "link_open", "image", "fence"}
 
 
@@ -135,6 +139,19 @@ def test_round_trip_and_foreign_files() -> None:
     assert parse_outcome(b"{}") is None
     with pytest.raises(InvalidReport, match="checkpoint"):
         parse_report(b"{}")
+
+
+def test_a_row_finds_its_answer() -> None:
+    report = make_report(20, {"login": FAIL, "refund": PASS})
+    entry = ComparisonEntry(against="checkpoint-10", new_failures=("login",))
+    cases = (replace(report.test_cases[0], name="Logging in"), report.test_cases[1])
+    markdown = report_markdown(replace(report, test_cases=cases, comparisons={"previous": entry}))
+    rows = re.findall(r"^\| (\w+) \|", markdown, re.MULTILINE)
+    assert rows == ["Case", "login", "refund"]
+    assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == ["login", "refund"]
+    assert "- Newly broken: login\n" in markdown
+    assert "### login\n\nName: Logging in\n\n    answer of login" in markdown
+    assert "Name: refund" not in markdown
 
 
 def test_long_outputs_are_cut_in_markdown_only() -> None:

@@ -1,4 +1,4 @@
-"""DerivedFiles are up to date at once, or at least when the queue is empty."""
+"""Derived files are up to date at once, or at least when the queue is empty."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class Rebuilding:
         return []
 
 
-def test_a_queue_spends_a_thirtieth_of_its_time_on_views(
+def test_a_queue_spends_a_thirtieth_of_its_time_on_derived_files(
     settings: EvaluatorSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebuilding = Rebuilding(monkeypatch, seconds=2.0)
-    views = DerivedFiles(settings, clock=lambda: rebuilding.now)
+    derived = DerivedFiles(settings, clock=lambda: rebuilding.now)
     for _ in range(300):
         rebuilding.now += 1.0  # an evaluation
-        views.refresh(others_wait=True)
+        derived.refresh(others_wait=True)
     assert rebuilding.count == 5
-    views.catch_up()
+    derived.catch_up()
     assert rebuilding.count == 6
-    views.catch_up()
+    derived.catch_up()
     assert rebuilding.count == 6
 
 
 def test_the_last_one_is_never_put_off(settings: EvaluatorSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     rebuilding = Rebuilding(monkeypatch, seconds=2.0)
-    views = DerivedFiles(settings, clock=lambda: rebuilding.now)
-    assert views.refresh(others_wait=True) == []
-    assert views.refresh(others_wait=True) is None
-    assert views.refresh() == []
+    derived = DerivedFiles(settings, clock=lambda: rebuilding.now)
+    assert derived.refresh(others_wait=True) == []
+    assert derived.refresh(others_wait=True) is None
+    assert derived.refresh() == []
 
 
 def test_what_a_killed_evaluator_put_off_is_made_up_for(settings: EvaluatorSettings) -> None:

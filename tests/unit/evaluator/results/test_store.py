@@ -1,4 +1,4 @@
-"""Reports on disk: committed once, archived and never lost, views that follow from them."""
+"""Reports on disk: committed once, archived and never lost, and the files derived from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_commit_is_whole_and_the_same_identity_commits_once(reports: ReportsFo
 def test_another_identity_of_the_same_step_archives_the_old_one(reports: ReportsFolder) -> None:
     first, second = make_report(10, {"a": PASS}), make_report(10, {"a": FAIL}, version="2/../x")
     third = make_report(10, {"a": FAIL}, salt="again")
-    assert all(commit_report(reports, each) for each in (first, second, third))
+    assert all(commit_report(reports, report) for report in (first, second, third))
     archived = {str(path.parent.relative_to(reports.archive)) for path in reports.archive.rglob("report.json")}
     assert archived == {"1/tiny/checkpoint-10", "2_.._x/tiny/checkpoint-10"}
     assert not commit_report(reports, first)  # done, although archived
@@ -82,7 +82,7 @@ def test_of_many_contenders_exactly_one_wins_each_report(reports: ReportsFolder)
     assert _names(reports) == sorted(f"checkpoint-{step}" for step in range(50))
 
 
-def test_predecessors_that_land_later_refresh_their_successors(reports: ReportsFolder) -> None:
+def test_predecessors_that_come_later_refresh_their_successors(reports: ReportsFolder) -> None:
     commit_report(reports, make_report(20, {"a": FAIL}))
     refresh_derived_files(reports)
     assert json.loads((reports.checkpoint(20) / "report.json").read_text())["comparison"]["previous_checkpoint"] is None
@@ -93,7 +93,7 @@ def test_predecessors_that_land_later_refresh_their_successors(reports: ReportsF
     assert "Newly broken: a" in (reports.checkpoint(20) / "report.md").read_text()
 
 
-def test_views_can_be_deleted_and_come_back_the_same(reports: ReportsFolder) -> None:
+def test_derived_files_can_be_deleted_and_come_back_the_same(reports: ReportsFolder) -> None:
     for step in (10, 20):
         commit_report(reports, make_report(step, {"a": PASS}))
     refresh_derived_files(reports)

@@ -39,7 +39,7 @@ def _commit(reports: ReportsFolder, step: int, passed: int, version: str, curren
 
 
 def _places(reports: ReportsFolder) -> list[str]:
-    return sorted(str(each.folder.relative_to(reports.root)) for each in read_reports(reports))
+    return sorted(str(entry.folder.relative_to(reports.root)) for entry in read_reports(reports))
 
 
 def test_a_new_version_moves_the_old_one_to_the_archive_and_is_compared_with_it(reports: ReportsFolder) -> None:
@@ -52,14 +52,14 @@ def test_a_new_version_moves_the_old_one_to_the_archive_and_is_compared_with_it(
         "base", "checkpoint-10",
     ]  # fmt: skip
     comparisons = json.loads((reports.checkpoint(10) / "report.json").read_text())["comparisons"]
-    against = {name: (each["against"], each["against_version"]) for name, each in comparisons.items()}
+    against = {name: (entry["against"], entry["against_version"]) for name, entry in comparisons.items()}
     assert against["previous_version"] == ("checkpoint-30", "1")
     assert against["previous_version_best"] == ("checkpoint-20", "1")
     assert comparisons["previous_version_best"]["verdict"]["word"] == "worse"
     assert comparisons["previous_version_best"]["verdict"]["family"] == {"number": 1, "candidates": 3}
     history = json.loads(reports.comparison.read_text())
-    versions = [(each["expert_version"], each["last"]["checkpoint"], each["best"]["checkpoint"])
-                for each in history["versions"]]  # fmt: skip
+    versions = [(version["expert_version"], version["last"]["checkpoint"], version["best"]["checkpoint"])
+                for version in history["versions"]]  # fmt: skip
     assert versions == [("1", "checkpoint-30", "checkpoint-20"), ("2", "checkpoint-10", "checkpoint-10")]
     assert len(history["cases"]["case-1"]["results"]) == 4
 
@@ -86,7 +86,7 @@ def test_without_reports_of_the_manifests_version_nothing_is_late(reports: Repor
 def test_older_reports_are_compressed_and_every_reader_takes_them(reports: ReportsFolder) -> None:
     for step, passed in ((10, 4), (20, 16), (30, 12), (40, 12)):
         _commit(reports, step, passed, "1", "1")
-    before = {each.folder: each.report for each in read_reports(reports)}
+    before = {entry.folder: entry.report for entry in read_reports(reports)}
     history = reports.comparison.read_bytes()
     refresh_derived_files(reports, keep_reports=1)
     plain = {path.parent.name for path in reports.root.rglob("report.json")}
@@ -94,7 +94,7 @@ def test_older_reports_are_compressed_and_every_reader_takes_them(reports: Repor
     assert {path.name for path in (reports.checkpoint(10)).iterdir()} == {
         "outcome.json", "report.json.gz", "report.md.gz"
     }  # fmt: skip
-    assert {each.folder: each.report for each in read_reports(reports)} == before
+    assert {entry.folder: entry.report for entry in read_reports(reports)} == before
     refresh_derived_files(reports, keep_reports=1)
     assert reports.comparison.read_bytes() == history
     assert len(list_outcomes(reports)) == 4
@@ -104,7 +104,7 @@ def test_a_compressed_report_is_refreshed_where_it_is(reports: ReportsFolder) ->
     _commit(reports, 20, 4, "1", "1")
     _commit(reports, 30, 12, "1", "1")
     refresh_derived_files(reports, keep_reports=0)
-    _commit(reports, 10, 9, "1", "1")  # a predecessor lands later
+    _commit(reports, 10, 9, "1", "1")  # a predecessor comes later
     content = gzip.decompress((reports.checkpoint(20) / "report.json.gz").read_bytes())
     assert json.loads(content)["comparison"]["previous_checkpoint"] == "checkpoint-10"
     assert b"checkpoint-10" in gzip.decompress((reports.checkpoint(20) / "report.md.gz").read_bytes())
@@ -165,7 +165,7 @@ def test_reports_of_the_host_are_read_and_never_rewritten(reports: ReportsFolder
         SAMPLES / "legacy-checkpoint-250.json"
     ).read_bytes()
     history = json.loads(reports.comparison.read_text())
-    assert [each["status"] for each in history["cases"]["sql_001"]["results"]] == ["failed", "passed"]
+    assert [result["status"] for result in history["cases"]["sql_001"]["results"]] == ["failed", "passed"]
     assert new.comparison.new_failures == ("kql_001",)
     _commit(reports, 250, 3, "0.2.0", "0.2.0")  # evaluated now: the host's report makes room, as one of its own version
     assert sorted(path.parent.parent.parent.name for path in reports.archive.rglob("report.json")) == ["0.1.0"] * 2

@@ -1,4 +1,4 @@
-"""The dashboard's server: what it gives, what it refuses, what it tells while reports land."""
+"""The dashboard's server: what it gives, what it refuses, what it tells while reports come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
 from sidestep.evaluator.serving.app import create_app
 from sidestep.evaluator.serving.changes import Changes
-from sidestep.evaluator.serving.server import Address, prepare, serve
+from sidestep.evaluator.serving.server import Address, refresh_once, serve
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.presence import PresenceFile
@@ -65,7 +65,7 @@ class Client:
 
         asyncio.run(self._app(scope, receive, send))
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:]))
+        return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_it_only_reads(client: Client, method: str) -> None:
 
 def test_events_tell_of_evaluators_and_reports(reports: ReportsFolder) -> None:
     async def follow() -> list[tuple[str, str]]:
-        stream = Changes(reports, look_seconds=0.01).events()
+        stream = Changes(reports, poll_seconds=0.01).events()
         seen = [await anext(stream)]
         PresenceFile(reports).update(state="evaluating", checkpoint="checkpoint-20", cases=4)
         seen.append(await anext(stream))
@@ -159,7 +159,7 @@ def test_the_network_needs_a_name(reports: ReportsFolder) -> None:
         serve(reports, Address(host="0.0.0.0"), lambda url: None)  # refused before anything listens
 
 
-def test_a_folder_without_reports_gets_an_empty_view(tmp_path: Path) -> None:
+def test_a_folder_without_reports_gets_an_empty_page(tmp_path: Path) -> None:
     empty = ReportsFolder(tmp_path / "new")
-    prepare(empty)
+    refresh_once(empty)
     assert Client(empty).get("/api/page-data").json()["segments"] == []

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.peer_protocol import serve
+from peer_protocol import serve
+
 from sidestep.evaluator.cases.case import Message
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
 from sidestep.evaluator.engine.transformers_engine import create

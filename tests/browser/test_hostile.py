@@ -10,7 +10,7 @@ from selenium.common.exceptions import NoAlertPresentException
 
 from sidestep.evaluator.cases.result import CheckResult
 from sidestep.shared.protocol.layout import ReportsFolder
-from tests.browser.conftest import LOCAL_SCHEMES, Page
+from tests.browser.page import LOCAL_SCHEMES, Page
 from tests.browser.reports import F, P, make_report, put
 
 ATTACKS = [

@@ -11,7 +11,7 @@ import pytest
 
 from sidestep.shared.protocol.layout import ReportsFolder
 from sidestep.shared.protocol.presence import PresenceFile
-from tests.browser.conftest import Page
+from tests.browser.page import Page
 from tests.browser.reports import F, P, make_report, put
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.conftest import LOCAL_SCHEMES, Page
+from tests.browser.page import LOCAL_SCHEMES, Page
 
 
 @pytest.fixture

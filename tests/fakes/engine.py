@@ -5,7 +5,7 @@ Its behaviour comes from the JSON file that SIDESTEP_FAKE_ENGINE names, read ane
      "hold_after": {"<step or base>": N},      wait after N answers until the file HOLD is deleted
      "die": ["<step>", ...],                   kill the process at the first answer
      "fail": {"<step>": "rejected|vanished|attempt|bug"},
-     "log": "path"}                            one line for each answered case
+     "log": "path"}                            one line per answered case
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from sidestep.evaluator.settings import EngineSettings
 from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
 
 SCRIPT_VARIABLE = "SIDESTEP_FAKE_ENGINE"
+HOLD_SECONDS = 300.0  # a test that forgets to let go must end
 
 
 class FakeEngine:
+    """See sidestep.evaluator.engine.protocol.Engine."""
+
     def __init__(self, settings: EngineSettings) -> None:
         if settings.base_model.endswith("broken"):
             raise BaseModelError(f"{settings.base_model} cannot be loaded")
@@ -91,9 +94,12 @@ def _script() -> dict[str, Any]:
 
 
 def _hold(path: Path, on_step: OnStep, number: int) -> None:
-    """Stay in the middle of an evaluation until ``path`` is deleted."""
+    """Stay in the middle of an evaluation until ``path`` is deleted. Raises RuntimeError when it never is."""
+    deadline = time.monotonic() + HOLD_SECONDS
     while path.exists():
-        threading.Event().wait(0.02)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path} was not deleted within {HOLD_SECONDS:.0f} s")
+        time.sleep(0.02)
         if not path.name.endswith(".silent"):
             on_step(number)
 

@@ -16,9 +16,12 @@ from typing import Any
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
 from tests.fakes.checkpoints import publish_checkpoint
 from tests.fakes.engine import SCRIPT_VARIABLE
+from tests.fakes.reading import read_lines_until
+from tests.fakes.warm_process import run_evaluator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 120
+MODULE = "sidestep.evaluator"
 
 
 class FakeExpert:
@@ -63,14 +66,13 @@ class FakeExpert:
             ["--base-model", str(self.base)] if name not in ("health", "gate", "schema", "history", "serve") else []
         )
         engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
-        return [sys.executable, "-m", "sidestep.evaluator", name, str(self.root), *rest, *options, *engine]
+        return [sys.executable, "-m", MODULE, name, str(self.root), *rest, *options, *engine]
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end and check its exit code."""
-        done = subprocess.run(
-            self.command(*arguments), env=self.environment, cwd=REPOSITORY, capture_output=True, text=True,
-            timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+        """Run a command to its end and check its exit code, in a process that has its imports behind it."""
+        command = self.command(*arguments)
+        after_module = command[command.index(MODULE) + 1 :]
+        done = run_evaluator(*after_module, timeout=TIMEOUT_SECONDS, environment=self.environment)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -102,14 +104,8 @@ class FakeExpert:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """The first line of standard error that contains ``text``; fails when the process ends before."""
-    assert process.stderr is not None
-    seen: list[str] = []
-    for line in process.stderr:
-        seen.append(line)
-        if text in line:
-            return line
-    raise AssertionError(f"{text!r} was never said:\n" + "".join(seen))
+    """The first line of standard error that contains ``text``; fails when it does not come in time."""
+    return read_lines_until(process, process.stderr, text)[-1]
 
 
 def labels(lines: Sequence[str]) -> list[str]:

@@ -12,8 +12,7 @@ from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.shared.protocol.outbox import held_entries
 from tests.fakes.expert import REPOSITORY, TIMEOUT_SECONDS, FakeExpert
 from tests.fakes.tiny_model import build_tiny_model
-from tests.fakes.training_script import main
-from tests.fakes.warm_process import run_warm
+from tests.fakes.warm_process import TRAINER
 
 SCRIPT = REPOSITORY / "tests" / "fakes" / "training_script.py"
 
@@ -47,9 +46,12 @@ class SomebodysTraining:
 
     def train(self, *, code: int = 0, **request: Any) -> dict[str, float]:
         """Loss of each step of a training in a process that has its imports behind it; none when it was killed."""
-        ended, output, log = run_warm(main, self.request(**request), self.expert.root, TIMEOUT_SECONDS)
-        assert ended == code, output + log
-        losses: dict[str, float] = json.loads(output.splitlines()[-1])["losses"] if code == 0 else {}
+        done = TRAINER.run(
+            "tests.fakes.training_script:main", self.request(**request), folder=self.expert.root,
+            timeout=TIMEOUT_SECONDS,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        losses: dict[str, float] = json.loads(done.stdout.splitlines()[-1])["losses"] if code == 0 else {}
         return losses
 
     def folders(self) -> list[str]:

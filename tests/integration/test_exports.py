@@ -14,7 +14,7 @@ from junitparser import JUnitXml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.fakes.expert import FakeExpert, read_until
-from tests.unit.evaluator.exporting.test_sending import receiver
+from tests.fakes.webhook import webhook_receiver
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def _curve(expert: FakeExpert) -> list[tuple[int, float]]:
 def test_watch_sends_everything_once(expert: FakeExpert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     expert.publish(10, 20)
-    with receiver([]) as (url, accepted):
+    with webhook_receiver([]) as (url, accepted):
         arguments = ("--once", "--report-to", "tensorboard", "--webhook", url, "--junit", str(tmp_path / "j.xml"))
         expert.run("watch", *arguments)
         expert.publish(5)  # older than what was sent

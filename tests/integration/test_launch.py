@@ -14,6 +14,8 @@ import pytest
 from sidestep.evaluator.sharing.process_priority import sessions_have_weights
 from sidestep.shared.launch.processes import OWN_SESSION, Apart, own_group
 from tests.fakes.expert import FakeExpert
+from tests.fakes.gate import Gate
+from tests.fakes.reading import read_lines_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 60
@@ -62,14 +64,9 @@ def _run(trainer: str, evaluator: str = EVALUATOR, published: str = "yes") -> tu
     return process.returncode, output
 
 
-def _read_until(process: subprocess.Popen[str], *texts: str) -> str:
-    assert process.stdout is not None
-    seen = ""
-    while not all(text in seen for text in texts):
-        line = process.stdout.readline()
-        assert line, seen
-        seen += line
-    return seen
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate.create(tmp_path / "gate")
 
 
 def test_when_training_ends_the_evaluator_is_drained() -> None:
@@ -80,23 +77,27 @@ def test_when_training_ends_the_evaluator_is_drained() -> None:
 
 
 @pytest.mark.parametrize(("published", "end"), [("yes", "drained"), ("no", "stopped")])
-def test_a_failed_training_still_has_its_checkpoints_evaluated(published: str, end: str) -> None:
-    code, output = _run("import sys, time; time.sleep(0.5); sys.exit(1)", published=published)
-    assert code == 1
+def test_a_failed_training_still_has_its_checkpoints_evaluated(gate: Gate, published: str, end: str) -> None:
+    process = _start(f"{gate.wait}\nimport sys; sys.exit(1)", published=published)
+    read_lines_until(process, process.stdout, "evaluator: ready")
+    gate.open()
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 1
     assert "training failed (exit status 1)" in output
-    if published == "yes":
-        assert "evaluator: drained" in output
+    assert f"evaluator: {end}" in output
 
 
 @pytest.mark.parametrize(
     ("evaluator", "how"),
     [("import sys; sys.exit(1)", "exit status 1"), ("import os; os.kill(os.getpid(), 9)", "killed by signal SIGKILL")],
 )
-def test_the_evaluators_failure_never_ends_training(evaluator: str, how: str) -> None:
-    code, output = _run("import time; time.sleep(1); print('trained to the end')", evaluator)
-    assert code == 1
+def test_the_evaluators_failure_never_ends_training(gate: Gate, evaluator: str, how: str) -> None:
+    process = _start(f"{gate.wait}\nprint('trained to the end')", evaluator)
+    read_lines_until(process, process.stdout, f"the evaluator ended early ({how}); training goes on")
+    gate.open()
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 1
     assert "trained to the end" in output
-    assert f"the evaluator ended early ({how}); training goes on" in output
 
 
 def test_a_regression_is_not_a_failure() -> None:
@@ -108,7 +109,7 @@ def test_a_regression_is_not_a_failure() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_both_in_order(number: signal.Signals) -> None:
     process = _start(TRAINER)
-    _read_until(process, "trainer: ready", "evaluator: ready")
+    read_lines_until(process, process.stdout, "trainer: ready", "evaluator: ready")
     process.send_signal(number)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 1
@@ -119,9 +120,9 @@ def test_one_signal_ends_both_in_order(number: signal.Signals) -> None:
 @pytest.mark.parametrize("sessions", ["one", "two"])
 def test_two_signals_end_both_at_once(sessions: str) -> None:
     process = _start(STUBBORN, "print('evaluator: ready')\nimport signal; signal.pause()", "yes", sessions)
-    _read_until(process, "trainer: ready", "evaluator: ready")
+    read_lines_until(process, process.stdout, "trainer: ready", "evaluator: ready")
     process.send_signal(signal.SIGINT)
-    _read_until(process, "stopping")
+    read_lines_until(process, process.stdout, "stopping")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 1
@@ -135,7 +136,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_children_only_through_us(sessions: str
         [sys.executable, "-u", "-c", LAUNCH, TRAINER, EVALUATOR, "yes", sessions], cwd=REPOSITORY,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    _read_until(process, "trainer: ready", "evaluator: ready")
+    read_lines_until(process, process.stdout, "trainer: ready", "evaluator: ready")
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert output.count("trainer: saved") == 1
@@ -172,7 +173,7 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
     reason="needs Linux, outside a group of the cpu controller, and Python 3.11",
 )
 @pytest.mark.parametrize(
-    ("apart", "max_slowdown", "words"),
+    ("session", "max_slowdown", "description"),
     [
         (own_group(), "0", "SCHED_IDLE"),  # as `sidestep up --max-slowdown 0` and launch=True start it
         (own_group(), "0.02", "a low session weight"),  # bursts need a session of its own
@@ -180,15 +181,15 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
     ],
 )
 def test_only_in_the_training_session_the_worker_is_in_the_idle_class(
-    tmp_path: Path, apart: Apart, max_slowdown: str, words: str
+    tmp_path: Path, session: Apart, max_slowdown: str, description: str
 ) -> None:
     expert = FakeExpert(tmp_path / "expert", cases=2)
     expert.publish(10)
     done = subprocess.run(
         expert.command("watch", "--drain-on-stdin-close", "--device", "cpu", "--max-slowdown", max_slowdown),
         env=expert.environment, cwd=REPOSITORY, input="", capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
-        check=False, **apart,
+        check=False, **session,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"the evaluator's worker runs with {words}" in done.stderr
+    assert f"the evaluator's worker runs with {description}" in done.stderr
     assert expert.outcomes()["checkpoint-10"] == "evaluated"

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def _call(program: Path, way: str, folder: Path, request: dict[str, Any]) -> dic
     path.write_text(json.dumps({**base, **request}))
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if way == "embedded":
-        environment["PYTHONPATH"] = sysconfig.get_path("purelib")
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if Path(path).name == "site-packages")
         environment["PATH"] = _without_active_venv(environment["PATH"])
     done = subprocess.run(
         [str(program), way, str(path)], cwd=folder, env=environment, capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""The same commands at a terminal and in a pipe: a live view there, plain lines here."""
+"""The same commands at a terminal and in a pipe: a live display there, plain lines here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pexpect
 import pytest
 
 from tests.fakes.expert import REPOSITORY, FakeExpert
+from tests.fakes.gate import Gate
 
 TIMEOUT_SECONDS = 60
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -38,7 +39,7 @@ command = lambda code: [sys.executable, "-c", code]
 wanted = is_wanted(json_lines=False)
 with ExitStack() as stack:
     outputs = _outputs(stack) if wanted else None
-    launch = CoLaunch(command("print('step 1 of 3'); print('a\\x1b[2J' + chr(13) + 'b'); import time; time.sleep(1.2)"),
+    launch = CoLaunch(command("print('step 1 of 3'); print('a\\x1b[2J' + chr(13) + 'b', flush=True); " + sys.argv[2]),
                       command("import sys; sys.stdin.read(); print('all reports written')"), outputs=outputs)
     stack.enter_context(live_view(find_place(Path(sys.argv[1])), wanted=wanted, outputs=outputs or ()))
     ended = launch.run()
@@ -71,7 +72,7 @@ def test_watch_shows_what_it_does_at_a_terminal(expert: FakeExpert) -> None:
     terminal.close()
     assert terminal.exitstatus == 0
     after = ESCAPES.sub("", terminal.before or "")
-    assert "checkpoint-10: 1 of 2 passed (50.0%)" in after  # the log went on above the view
+    assert "checkpoint-10: 1 of 2 passed (50.0%)" in after  # the log went on above the display
     assert "dashboard: " in after
 
 
@@ -96,11 +97,13 @@ def test_tables_are_plain_in_a_pipe(expert: FakeExpert) -> None:
     assert "close to it: case-" in expert.run("history", "--case", "case-0", code=1).stderr
 
 
-def test_up_shows_both_at_a_terminal(expert: FakeExpert) -> None:
-    """Lines of both processes pass above the view, and what a stranger's line could do to the terminal is undone."""
-    terminal = _at_a_terminal(expert, [sys.executable, "-c", UP, str(expert.root)])
+def test_up_shows_both_at_a_terminal(expert: FakeExpert, tmp_path: Path) -> None:
+    """Lines of both processes pass above the display, and what an untrusted line does to a terminal is undone."""
+    gate = Gate.create(tmp_path / "gate")
+    terminal = _at_a_terminal(expert, [sys.executable, "-c", UP, str(expert.root), gate.wait])
     terminal.expect("step 1 of 3")
     terminal.expect("waiting")
+    gate.open()
     terminal.expect(pexpect.EOF)
     terminal.close()
     text = ESCAPES.sub("", terminal.before or "")

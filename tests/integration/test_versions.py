@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from tests.fakes.warm_process import run_evaluator, run_trainer
 
 pytestmark = pytest.mark.model
 
@@ -44,19 +47,16 @@ class Shop:
         change(document)
         (self.root / name).write_text(json.dumps(document))
 
-    def run(self, module: str, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments], cwd=PROJECT, capture_output=True, text=True,
-            timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+    def run(self, run: Callable[..., CompletedProcess[str]], *arguments: str, code: int = 0) -> None:
+        """Run ``run_trainer`` or ``run_evaluator`` to its end and check its exit code."""
+        done = run(*arguments, timeout=TIMEOUT_SECONDS)
         assert done.returncode == code, done.stdout + done.stderr
         sys.stdout.write(done.stdout)
-        return done.stdout
 
     def train_and_evaluate(self, steps: int, save_steps: int) -> None:
         options = (str(self.root), "--base-model", str(self._base_model))
-        self.run("trainer", *options, "--max-steps", str(steps), "--save-steps", str(save_steps))
-        self.run("evaluator", "watch", *options, "--once", "--max-new-tokens", "40")
+        self.run(run_trainer, *options, "--max-steps", str(steps), "--save-steps", str(save_steps))
+        self.run(run_evaluator, "watch", *options, "--once", "--max-new-tokens", "40")
 
     def places(self) -> list[str]:
         return sorted(str(path.parent.relative_to(self.reports)) for path in self.reports.rglob("report.json"))
@@ -101,6 +101,6 @@ def test_a_new_version_of_the_example_expert(tmp_path: Path, base_model: Path) -
     history = json.loads((shop.reports / "comparison.json").read_text())
     assert [version["expert_version"] for version in history["versions"]] == ["0.1.0", "0.2.0"]
     assert history["versions"][0]["best"]["checkpoint"] == best["checkpoint"]
-    shop.run("evaluator", "compare", str(shop.root), "0.1.0", "0.2.0")
-    shop.run("evaluator", "gate", str(shop.root))
-    shop.run("evaluator", "gate", str(shop.root), "--min-success-rate", "1", code=3)
+    shop.run(run_evaluator, "compare", str(shop.root), "0.1.0", "0.2.0")
+    shop.run(run_evaluator, "gate", str(shop.root))
+    shop.run(run_evaluator, "gate", str(shop.root), "--min-success-rate", "1", code=3)

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-
 import pytest
 
 from sidestep.evaluator.exporting.destinations import chosen_destinations
@@ -19,6 +12,7 @@ from sidestep.evaluator.exporting.webhook import checked_url
 from sidestep.evaluator.results.store import read_reports
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ReportsFolder
+from tests.fakes.webhook import webhook_receiver
 from tests.unit.evaluator.exporting.conftest import FakeDestination, commit
 
 
@@ -116,35 +110,11 @@ def test_category_names_become_metric_names() -> None:
     assert metric_name("a|b") != metric_name("a&b")
 
 
-@contextmanager
-def receiver(answers: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]]]:
-    """A server that answers with each status once, then with 204, and keeps what it accepted."""
-    accepted: list[tuple[dict[str, str], Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = answers.pop(0) if answers else 204
-            if status == 204:
-                accepted.append((dict(self.headers), json.loads(body)))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", accepted
-    server.shutdown()
-    server.server_close()
-
-
 def test_webhook(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDESTEP_WEBHOOK_TOKEN", "t0k")
     for step in (20, 30):
         commit(reports, step)
-    with receiver([500, 429]) as (url, accepted):
+    with webhook_receiver([500, 429]) as (url, accepted):
         assert Sender(reports, [], url, first_pause=0).send()
         assert Sender(reports, [], url, first_pause=0).send()
     assert [body["step"] for _, body in accepted] == [20, 30]
@@ -159,7 +129,7 @@ def test_webhook(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_refusing_webhook_is_asked_once(reports: ReportsFolder, caplog: pytest.LogCaptureFixture) -> None:
     commit(reports, 10)
-    with receiver([403, 302]) as (url, accepted):
+    with webhook_receiver([403, 302]) as (url, accepted):
         sender = Sender(reports, [], url, first_pause=0)
         assert [sender.send(), sender.send(), sender.send()] == [False, False, True]
     assert len(accepted) == 1

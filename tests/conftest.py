@@ -1,0 +1,29 @@
+"""Which tests run in one process when pytest runs in several (``--dist=loadgroup``): those that share what is slow.
+
+One browser, one process that has imported what trainings need; otherwise the tests of a file, which share its fixtures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_TESTS = Path(__file__).parent
+# Run trainings, most of them forked from one process that has imported torch, transformers and TRL.
+_TRAININGS = (
+    "faults/test_killed_save.py", "integration/test_host.py", "integration/test_somebodys_training.py",
+    "integration/test_training_examples.py", "integration/test_versions.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item.path.relative_to(_TESTS))))
+
+
+def _group(path: Path) -> str:
+    if path.parts[0] == "browser":
+        return "browser"
+    return "trainings" if str(path) in _TRAININGS else str(path)

@@ -83,6 +83,8 @@ class ComparisonEntry(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteEntry(Document):
+    """Which test cases were asked; ``cases`` is their number."""
+
     name: str = ""
     version: str = ""
     sha256: str = ""

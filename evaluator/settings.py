@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sidestep.evaluator.cases.exchange import Decoding
+from sidestep.shared.commands.choices import Order
 from sidestep.shared.errors import ManifestError
 from sidestep.shared.protocol.manifest import Manifest, read_manifest
 from sidestep.shared.protocol.place import Place
 
 DEFAULT_ENGINE = "sidestep.evaluator.engine.transformers_engine:create"
-
-
-class Order(StrEnum):
-    """Newest first says something about now while training runs; what it leaves behind is taken when idle.
-
-    Oldest first suits old checkpoints: each finds its predecessor already evaluated.
-    """
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
 
 
 @dataclass(frozen=True)

@@ -2,76 +2,85 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from sidestep.evaluator.commands.options import Options
-from sidestep.evaluator.commands.outlets import Outlets
-from sidestep.evaluator.commands.showing import find_report
-from sidestep.evaluator.exporting.junit import write_junit
-from sidestep.evaluator.exporting.sending import Sender
-from sidestep.evaluator.exporting.tables import write_table
-from sidestep.evaluator.results.report import Report
-from sidestep.evaluator.results.store import StoredReport, read_reports
 from sidestep.shared.commands.exit_codes import EXIT_FAILURE
+from sidestep.shared.commands.options import THIS_COMMAND, ExpertPath, FolderOptions
 from sidestep.shared.errors import ConfigError, NotComparable
-from sidestep.shared.logs import configure_logging
 
-ReportTo = Annotated[
-    str | None, typer.Option(help="Send curves to tensorboard, wandb, mlflow, trackio (with commas), all or none.")
-]
-Webhook = Annotated[str | None, typer.Option(help="POST a JSON summary of each outcome to this address.")]
-MetricsPort = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics and /healthz on this port.")
-]
-MetricsHost = Annotated[str, typer.Option(help="Address to serve them on; default: this machine only.")]
-Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML of the newest evaluated checkpoint to this file.")]
+if TYPE_CHECKING:
+    from sidestep.evaluator.results.report import Report
+    from sidestep.evaluator.results.store import StoredReport
+    from sidestep.shared.protocol.layout import ReportsFolder
+
+
+@Parameter(name="*", group=THIS_COMMAND)
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What goes where. At least one of them must be given, and each is something that is done."""
+
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None
+    """Table of all cases of all checkpoints: .parquet or .csv."""
+    junit: Path | None = None
+    """JUnit XML of one checkpoint."""
+    checkpoint: str | None = None
+    """For --junit: a step, base, or a version; default: the newest."""
+    report_to: str | None = None
+    """Send what is new to tensorboard, wandb, mlflow, trackio (with commas)."""
+    webhook: str | None = None
+    """POST the outcomes that are new to this address."""
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An expert's folder, its weights folder, or reports.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Table of all cases of all checkpoints: .parquet or .csv.")
-    ] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML of one checkpoint.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="For --junit: a step, base, or a version; default: the newest.")
-    ] = None,
-    report_to: Annotated[
-        str | None,
-        typer.Option(help="Send what is new to tensorboard, wandb, mlflow, trackio (with commas)."),
-    ] = None,
-    webhook: Annotated[str | None, typer.Option(help="POST the outcomes that are new to this address.")] = None,
-    weights_dir: Annotated[Path | None, typer.Option(help="Weights folder, where it is not PATH/weights.")] = None,
-    reports_dir: Annotated[Path | None, typer.Option(help="Where the reports are, if elsewhere.")] = None,
+    path: ExpertPath,
+    /,
+    *,
+    target: ExportOptions = ExportOptions(),
+    folders: FolderOptions = FolderOptions(),
 ) -> None:
     """Write results as Parquet, CSV or JUnit XML, or send them to trackers. Nothing is evaluated."""
-    configure_logging()
-    options = Options(path, weights_dir=weights_dir, reports_dir=reports_dir)
-    place = options.place()
-    given = Outlets(report_to or "none", webhook).exports(None)
-    if not (output or junit or given.wanted):
+    from sidestep.evaluator.commands.build_settings import find_folders
+    from sidestep.evaluator.commands.outlets import export_settings
+    from sidestep.evaluator.exporting.sending import Sender
+    from sidestep.evaluator.results.store import read_reports
+
+    reports = find_folders(path, folders).reports
+    exports = export_settings(target.report_to or "none", target.webhook)
+    if not (target.output or target.junit or exports.wanted):
         raise ConfigError("export needs to know where to", hint="give --output, --junit, --report-to or --webhook")
-    stored = read_reports(place.reports)
+    stored = read_reports(reports)
     if not stored:
-        raise NotComparable(f"{place.reports.root} has no reports", hint="evaluate something first")
-    if output:
-        typer.echo(f"{write_table(output, stored)} rows in {output}")
-    if junit:
-        write_junit(junit, [_chosen(stored, checkpoint, options)])
-        typer.echo(f"JUnit XML in {junit}")
-    if given.wanted:
-        sender = Sender(place.reports, given.destinations, given.webhook)
+        raise NotComparable(f"{reports.root} has no reports", hint="evaluate something first")
+    _write_files(target, stored, reports)
+    if exports.wanted:
+        sender = Sender(reports, exports.destinations, exports.webhook)
         complete = sender.send()
         sender.close()
         if not complete:
-            raise typer.Exit(EXIT_FAILURE)
+            raise SystemExit(EXIT_FAILURE)
 
 
-def _chosen(stored: list[StoredReport], checkpoint: str | None, options: Options) -> Report:
+def _write_files(target: ExportOptions, stored: list[StoredReport], reports: ReportsFolder) -> None:
+    if target.output:
+        from sidestep.evaluator.exporting.tables import write_table
+
+        sys.stdout.write(f"{write_table(target.output, stored)} rows in {target.output}\n")
+    if target.junit:
+        from sidestep.evaluator.exporting.junit import write_junit
+
+        write_junit(target.junit, [_chosen_report(stored, target.checkpoint, reports)])
+        sys.stdout.write(f"JUnit XML in {target.junit}\n")
+
+
+def _chosen_report(stored: list[StoredReport], checkpoint: str | None, reports: ReportsFolder) -> Report:
+    from sidestep.evaluator.commands.finding import find_report
+
     if checkpoint is not None:
-        return find_report(stored, checkpoint, options.place().reports)
-    current = [each.report for each in stored if not each.archived]
+        return find_report(stored, checkpoint, reports)
+    current = [entry.report for entry in stored if not entry.archived]
     return max(current, key=lambda report: -1 if report.step is None else report.step)

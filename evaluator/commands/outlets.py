@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from sidestep.evaluator.exporting.destinations import chosen_destinations
 from sidestep.evaluator.exporting.exporter import Exporter, ExportSettings
@@ -21,37 +19,28 @@ from sidestep.evaluator.results.store import read_reports
 from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.working.state import Observer
 from sidestep.evaluator.working.supervisor import RunResult
+from sidestep.shared.commands.options import OutletOptions
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.manifest import Manifest
-
-LOOPBACK = "127.0.0.1"
 
 log = get_logger("evaluator")
 
 
-@dataclass(frozen=True)
-class Outlets:
-    """The options as given. ``report_to`` None leaves it to the manifest; ``metrics_port`` 0 takes a free one."""
+def export_settings(
+    report_to: str | None, webhook: str | None, manifest: Manifest | None = None, *, log_json: bool = False
+) -> ExportSettings:
+    """Where curves and summaries go; ``report_to`` None leaves it to the manifest.
 
-    report_to: str | None = None
-    webhook: str | None = None
-    metrics_port: int | None = None
-    metrics_host: str = LOOPBACK
-    junit: Path | None = None
-
-    def exports(self, manifest: Manifest | None, *, log_json: bool = False) -> ExportSettings:
-        """Checked. Raises ConfigError with what is wrong and what to do."""
-        wanted = self.report_to
-        if wanted is None and manifest:
-            wanted = manifest.evaluation.get("report_to")
-        webhook = checked_url(self.webhook) if self.webhook else None
-        return ExportSettings(chosen_destinations(wanted), webhook, log_json)
+    Raises ConfigError with what is wrong and what to do.
+    """
+    wanted = manifest.evaluation.get("report_to") if report_to is None and manifest else report_to
+    return ExportSettings(chosen_destinations(wanted), checked_url(webhook) if webhook else None, log_json)
 
 
 @contextmanager
-def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[Observer]]:
+def open_outlets(outlets: OutletOptions, settings: EvaluatorSettings) -> Iterator[Sequence[Observer]]:
     """The supervisor's observers; at the end, exports are given time to finish."""
-    exports = outlets.exports(settings.manifest, log_json=settings.log_json)
+    exports = export_settings(outlets.report_to, outlets.webhook, settings.manifest, log_json=settings.log_json)
     with ExitStack() as stack:
         observers: list[Observer] = []
         if exports.wanted:
@@ -64,10 +53,10 @@ def opened(outlets: Outlets, settings: EvaluatorSettings) -> Iterator[Sequence[O
         yield observers
 
 
-def write_results(outlets: Outlets, settings: EvaluatorSettings, result: RunResult) -> None:
+def write_results(outlets: OutletOptions, settings: EvaluatorSettings, result: RunResult) -> None:
     """JUnit XML of the newest checkpoint that this run brought to an end, and the step summary of all of them."""
     ended = {report.checkpoint for report in result.committed}
-    current = [each.report for each in read_reports(settings.place.reports) if not each.archived]
+    current = [stored.report for stored in read_reports(settings.place.reports) if not stored.archived]
     reports = [report for report in current if report.checkpoint in ended]
     reports.sort(key=lambda report: -1 if report.step is None else report.step)
     if outlets.junit:

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sidestep.evaluator.comparing.against import Against
 from sidestep.evaluator.results.counting import TestResults
 from sidestep.evaluator.results.evidence import VerdictWord
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.shared.errors import ConfigError
 
 ALL_CASES = "all"
-
-
-class Against(StrEnum):
-    """What a checkpoint is compared with: the keys of a report's ``comparisons``."""
-
-    PREVIOUS = "previous"
-    BEST = "best"
-    BASE = "base"
-    PREVIOUS_VERSION = "previous_version"
-    PREVIOUS_VERSION_BEST = "previous_version_best"
 
 
 # For shipping: what users have now, which is the best of the previous version or else the base model.

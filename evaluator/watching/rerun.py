@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sidestep.evaluator.settings import EvaluatorSettings, Order
+from sidestep.evaluator.settings import EvaluatorSettings
 from sidestep.evaluator.watching.scan import Candidate, candidate_of, scan
 from sidestep.evaluator.watching.tasks import Conditions, Task, in_order
 from sidestep.evaluator.watching.unmarked import UnmarkedDescription, unmarked_steps
+from sidestep.shared.commands.choices import Order
 from sidestep.shared.errors import ConfigError, WeightsFolderError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_finished, describe_files

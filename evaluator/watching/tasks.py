@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sidestep.evaluator.settings import Order
 from sidestep.evaluator.watching.scan import Candidate, scan
+from sidestep.shared.commands.choices import Order
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.place import Place
 

@@ -15,14 +15,14 @@ from sidestep.shared.commands.exit_codes import EXIT_FAILURE
 # them: it is looked for where a model asks for it, and what then happens is up to the model's configuration.
 MODULES = {
     "trainer": (
-        "accelerate", "datasets", "filelock", "huggingface_hub", "jinja2", "jsonschema", "orjson", "peft", "pyarrow",
-        "pydantic", "referencing", "rich", "safetensors", "torch", "transformers", "trl", "typer", "xxhash",
+        "accelerate", "cyclopts", "datasets", "filelock", "huggingface_hub", "jinja2", "jsonschema", "orjson", "peft",
+        "pyarrow", "pydantic", "referencing", "rich", "safetensors", "torch", "transformers", "trl", "xxhash",
     ),
     "evaluator": (
-        "datasets", "defusedxml", "filelock", "httpx", "jinja2", "jsonschema", "junitparser", "numpy", "orjson",
-        "peft", "prometheus_client", "pyarrow", "pydantic", "re2", "referencing", "rich", "safetensors", "scipy",
-        "sqlglot", "sse_starlette", "starlette", "statsmodels", "tenacity", "torch", "transformers", "tree_sitter",
-        "tree_sitter_json", "typer", "uvicorn", "watchdog", "yaml",
+        "cyclopts", "datasets", "defusedxml", "filelock", "httpx", "jinja2", "jsonschema", "junitparser", "numpy",
+        "orjson", "peft", "prometheus_client", "pyarrow", "pydantic", "re2", "referencing", "rich", "safetensors",
+        "scipy", "sqlglot", "sse_starlette", "starlette", "statsmodels", "tenacity", "torch", "transformers",
+        "tree_sitter", "tree_sitter_json", "uvicorn", "watchdog", "yaml",
     ),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 work=$(realpath -m "${SIDESTEP_CACHE:-.cache}")/compat
 torch=${COMPAT_TORCH:-$(sed -n 's/^torch==//p' constraints.txt)}
-shown='^(accelerate|bitsandbytes|datasets|huggingface[_-]hub|numpy|peft|pydantic|sse-starlette|starlette|tokenizers|torch|transformers|trl|typer) '
+shown='^(accelerate|bitsandbytes|cyclopts|datasets|huggingface[_-]hub|numpy|peft|pydantic|sse-starlette|starlette|tokenizers|torch|transformers|trl) '
 
 install() { # END: its environment, with nothing held back but torch (newest), or with every lower limit (oldest)
     local python=$work/$1/bin/python options=(-c "$work/torch.txt")

@@ -1,6 +1,6 @@
 """Runs a module as a program in an interpreter that does not find some of the installed packages.
 
-python -m tests.fakes.absent_packages typer,trl sidestep.trainer --help
+python -m tests.fakes.absent_packages cyclopts,trl sidestep.trainer --help
 python -m tests.fakes.absent_packages pydantic -c "from sidestep import PublishCheckpoint"
 """
 

@@ -2,7 +2,7 @@
 
 - ``json`` blocks parse, ``python`` blocks compile and their project imports exist
 - ``make`` targets exist
-- ``sidestep``, ``sidestep-trainer`` and ``sidestep-evaluator`` commands name subcommands and options that exist
+- ``sidestep``, ``sidestep-trainer`` and ``sidestep-evaluator`` commands can be given as they stand there
 - links to files of the project lead somewhere
 """
 
@@ -16,10 +16,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
+from cyclopts import CycloptsError
+
+from tests.fakes.command_lines import PROGRAMS, parse
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -63,35 +64,6 @@ def shell_commands(path: Path) -> list[list[str]]:
     return [command for block in blocks(path) if block.language in SHELLS for command in commands(block)]
 
 
-def typer_app(name: str) -> Any:
-    """The program's command, with ``params`` and, where it has subcommands, ``commands``."""
-    module = {
-        "sidestep": "sidestep.shared.launch.command",
-        "sidestep-trainer": "sidestep.trainer.cli",
-        "sidestep-evaluator": "sidestep.evaluator.commands.app",
-    }
-    return typer.main.get_command(importlib.import_module(module[name]).app)
-
-
-def options(command: Any) -> set[str]:
-    return {"--help"} | {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
-
-
-def unknown_words(words: list[str]) -> list[str]:
-    """Subcommand or options of ``words`` that the program does not have."""
-    program = typer_app(Path(words[0]).name)
-    known, rest = options(program), words[1:]
-    if subcommands := getattr(program, "commands", {}):
-        named = next((word for word in rest if not word.startswith("-")), None)
-        if named is not None and named not in subcommands:
-            return [named]
-        if named is not None:
-            known |= options(subcommands[named])
-        if named == "up":  # hands the rest to the trainer
-            known |= options(typer_app("sidestep-trainer"))
-    return [word for word in rest if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in known]
-
-
 def names(path: Path) -> str:
     return str(path.relative_to(PROJECT))
 
@@ -133,12 +105,13 @@ def test_make_targets_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=names)
 def test_commands_and_options_exist(path: Path) -> None:
-    programs = {"sidestep", "sidestep-trainer", "sidestep-evaluator"}
-    wrong = {
-        shlex.join(command): found
-        for command in shell_commands(path)
-        if Path(command[0]).name in programs and (found := unknown_words(command))
-    }
+    wrong = {}
+    for command in shell_commands(path):
+        if Path(command[0]).name in PROGRAMS:
+            try:
+                parse(command)
+            except CycloptsError as error:
+                wrong[shlex.join(command)] = str(error)
     assert wrong == {}
 
 

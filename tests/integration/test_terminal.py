@@ -30,7 +30,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from sidestep.shared.launch.co_launch import CoLaunch
-from sidestep.shared.launch.command import _outputs
+from sidestep.shared.launch.command import open_outputs
 from sidestep.shared.launch.live_display import is_wanted, live_view
 from sidestep.shared.logs import configure_logging
 from sidestep.shared.protocol.place import find_place
@@ -38,7 +38,7 @@ configure_logging()
 command = lambda code: [sys.executable, "-c", code]
 wanted = is_wanted(json_lines=False)
 with ExitStack() as stack:
-    outputs = _outputs(stack) if wanted else None
+    outputs = open_outputs(stack) if wanted else None
     launch = CoLaunch(command("print('step 1 of 3'); print('a\\x1b[2J' + chr(13) + 'b', flush=True); " + sys.argv[2]),
                       command("import sys; sys.stdin.read(); print('all reports written')"), outputs=outputs)
     stack.enter_context(live_view(find_place(Path(sys.argv[1])), wanted=wanted, outputs=outputs or ()))

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import sqlglot
 from pydantic import Field, model_validator
 
 from sidestep.evaluator.cases.result import CheckResult
@@ -127,6 +126,8 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
 
 def has_order(query: str) -> bool:
     """Whether the outermost query has an ORDER BY."""
+    import sqlglot
+
     return sqlglot.parse_one(query, dialect="sqlite").args.get("order") is not None
 
 
@@ -158,11 +159,13 @@ def _same_value(given: Any, wanted: Any, tolerance: float) -> bool:
 
 def reference_problem(parameters: SqlResultParameters, folder: Path) -> str | None:
     """Why this check could never pass: a fixture or a reference query that does not run."""
+    from sqlglot.errors import SqlglotError
+
     try:
         script = parameters.setup if parameters.fixture is None else (folder / parameters.fixture).read_text()
         run_query(fixture_image(script or ""), parameters.query, parameters)
         has_order(parameters.query)
-    except (OSError, UnicodeDecodeError, sqlite3.Error, _ForbiddenSql, sqlglot.errors.SqlglotError) as error:
+    except (OSError, UnicodeDecodeError, sqlite3.Error, _ForbiddenSql, SqlglotError) as error:
         return f"the reference query does not run on its fixture: {shortened(error)}"
     return None
 

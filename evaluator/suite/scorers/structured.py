@@ -14,7 +14,6 @@ from typing import Any, Literal
 import defusedxml.ElementTree
 import jsonschema
 import orjson
-import sqlglot
 import yaml
 from pydantic import Field, model_validator
 from referencing import Registry
@@ -33,8 +32,11 @@ class FormatParameters(Parameters):
 
     @model_validator(mode="after")
     def _known_dialect(self) -> FormatParameters:
-        if self.dialect and self.dialect not in {dialect.value for dialect in sqlglot.Dialects}:
-            raise ValueError(f"unknown dialect {self.dialect!r}")
+        if self.dialect:
+            from sqlglot import Dialects  # loaded only for suites with SQL: it is large
+
+            if self.dialect not in {dialect.value for dialect in Dialects}:
+                raise ValueError(f"unknown dialect {self.dialect!r}")
         return self
 
 
@@ -48,6 +50,8 @@ class _NoAliases(yaml.SafeLoader):
 
 
 def _parse_sql(text: str, dialect: str | None) -> None:
+    import sqlglot
+
     statements = [statement for statement in sqlglot.parse(text, dialect=dialect) if statement is not None]
     if not statements:
         raise ValueError("no statement")

@@ -22,10 +22,11 @@ from sqlglot import expressions as sql
 
 from sidestep.evaluator.cases.exchange import Answer
 from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.commands.options import Options, settings_from
-from sidestep.evaluator.settings import Order
+from sidestep.evaluator.commands.build_settings import build_settings
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scoring import score_answer
+from sidestep.shared.commands.choices import Order
+from sidestep.shared.commands.options import EvaluationOptions, ModelOptions
 from sidestep.shared.logs import get_logger
 from sidestep.trainer.config_reading import read_config
 
@@ -216,6 +217,7 @@ def test_trainer_reads_the_manifest(shop: Path) -> None:
 
 
 def test_evaluator_reads_the_manifest(shop: Path, tmp_path: Path) -> None:
-    settings = settings_from(Options(path=shop, base_model=str(tmp_path)), order=next(iter(Order)))
+    options = EvaluationOptions(model=ModelOptions(base_model=str(tmp_path)))
+    settings = build_settings(shop, options, order=Order.NEWEST)
     assert settings.decoding.max_new_tokens == 64
     assert settings.suite_path == shop / "tests" / "test_cases.json"

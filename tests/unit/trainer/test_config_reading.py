@@ -174,5 +174,5 @@ def test_overrides(host_config: HostConfig) -> None:
     assert (config.batch_size, config.bf16, config.optim, config.rank) == (4, True, "sgd", 2)
     with pytest.raises(ConfigError, match=r"no field 'batchsize'.*did you mean batch_size"):
         with_overrides(config, {"batchsize": 1})
-    with pytest.raises(ConfigError, match="no FIELD=VALUE"):
+    with pytest.raises(ConfigError, match="not FIELD=VALUE"):
         parse_settings(["batch_size"])

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from sidestep.evaluator.commands.suite import app
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scorers import SCORERS, Context
 from sidestep.evaluator.suite.scorers.harness import cut
 from sidestep.evaluator.suite.scoring import run_check
+from sidestep.shared.errors import SuiteError
 
 TASK = """
 task: capital
@@ -37,12 +37,12 @@ metric_list:
 """
 
 
-def _import(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["import", *arguments])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.output
+def _run(*arguments: str) -> None:
+    app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def _import(*arguments: str) -> None:
+    _run("import", *arguments)
 
 
 def test_a_data_set_with_columns_and_checks(tmp_path: Path) -> None:
@@ -82,12 +82,16 @@ def test_the_hub_is_asked_only_when_allowed(tmp_path: Path) -> None:
         _import("openai/gsm8k::test::main", "-o", str(tmp_path / "s.json"))
 
 
-def test_a_suite_is_not_replaced_unasked(tmp_path: Path) -> None:
-    runner = CliRunner()
-    assert runner.invoke(app, ["init", str(tmp_path / "s.json")]).exit_code == 0
-    assert runner.invoke(app, ["check", str(tmp_path / "s.json")]).exit_code == 0
-    assert "greeting" in runner.invoke(app, ["show", str(tmp_path / "s.json")]).output
-    assert "exists" in str(runner.invoke(app, ["init", str(tmp_path / "s.json")]).exception)
+def test_a_suite_is_not_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = str(tmp_path / "s.json")
+    _run("init", target)
+    _run("check", target)
+    capsys.readouterr()
+    _run("show", target)
+    assert "greeting" in capsys.readouterr().out
+    with pytest.raises(SuiteError, match="exists"):
+        _run("init", target)
+    _run("init", target, "--force")
 
 
 def test_answers_are_cut_as_the_harness_does() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sidestep.evaluator.cases.exchange import Decoding, EngineInfo
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus, CheckResult
-from sidestep.evaluator.settings import EngineSettings, Order
+from sidestep.evaluator.settings import EngineSettings
 from sidestep.evaluator.watching.scan import Candidate
 from sidestep.evaluator.watching.tasks import Conditions, pending_tasks
 from sidestep.evaluator.working.attempts import count_finished_cases, open_attempt
@@ -30,6 +30,7 @@ from sidestep.evaluator.working.messages import (
 from sidestep.evaluator.working.verify import verified_sources
 from sidestep.evaluator.working.worker import failure_of
 from sidestep.shared import errors
+from sidestep.shared.commands.choices import Order
 from sidestep.shared.protocol.checkpoint import describe_files
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder

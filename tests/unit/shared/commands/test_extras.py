@@ -25,9 +25,9 @@ def run_without(absent: str, *command: str) -> subprocess.CompletedProcess[str]:
     [
         ("trl", "sidestep.trainer", "sidestep-trainer: error: not installed: trl; pip install 'sidestep[trainer]'"),
         (
-            "typer,trl,peft",
+            "cyclopts,trl,peft",
             "sidestep.trainer",
-            "sidestep-trainer: error: not installed: peft, trl, typer; pip install 'sidestep[trainer]'",
+            "sidestep-trainer: error: not installed: cyclopts, peft, trl; pip install 'sidestep[trainer]'",
         ),
         (
             "pydantic",

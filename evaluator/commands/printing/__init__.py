@@ -1,0 +1,1 @@
+"""What the commands print. Reads reports, writes nothing but standard output."""

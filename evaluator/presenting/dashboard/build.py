@@ -1,7 +1,7 @@
 """Writes the dashboard: ``index.html``, and beside it what ``serve`` and the next build need.
 
-Called whenever reports land, under the lock of the derived files. Only the last segment is packed anew; the rest is put
-together from what earlier builds left.
+Called whenever reports were committed, under the lock of the derived files. Only the last segment is packed anew; the
+rest is put together from what earlier builds left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sidestep.evaluator.presenting.dashboard.cache import (
     remove_unused,
 )
 from sidestep.evaluator.presenting.dashboard.page import page
-from sidestep.evaluator.presenting.dashboard.page_data import page_data, segments_of, sort_as_landed
+from sidestep.evaluator.presenting.dashboard.page_data import page_data, segments_of, sort_by_time
 from sidestep.evaluator.presenting.dashboard.segments import CaseList, Segment, member_key, pack, pack_json, segment_key
 from sidestep.evaluator.results.report import Report
 from sidestep.evaluator.results.store import StoredReport
@@ -35,7 +35,7 @@ MAX_ADVICE_BYTES = 16 << 20
 
 def write_dashboard(reports: ReportsFolder, stored: Sequence[StoredReport]) -> None:
     """Bring the dashboard up to date. Raises OSError when it cannot be written; the one before is then still there."""
-    ordered = sort_as_landed(stored)
+    ordered = sort_by_time(stored)
     folder = cache_folder(reports)
     segments = [_load_segment(folder, members) for members in segments_of(ordered)]
     case_lists: dict[str, CaseList] = {}

@@ -19,7 +19,7 @@ from sidestep.evaluator.results.store import StoredReport
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One version of the expert on one base model. ``members`` are by step, then as they landed, whatever came of them.
+    """One version of the expert on one base model. ``members`` are by step, then by time, whatever their outcome.
 
     ``archived``: all of them have been replaced. ``best`` and ``last`` are evaluated ones; None where there are none.
     """
@@ -66,7 +66,7 @@ class Evaluations:
 
 
 def lines_of(ordered: Sequence[StoredReport], advice: Advice | None = None) -> list[Line]:
-    """All lines, the one with the newest report first. ``ordered`` are all reports in the order in which they landed.
+    """All lines, the one with the newest report first. ``ordered`` are all reports by time.
 
     A base model without any checkpoint is a line of its own.
     """
@@ -75,7 +75,7 @@ def lines_of(ordered: Sequence[StoredReport], advice: Advice | None = None) -> l
         if stored.report.step is not None:
             group = (stored.report.expert_version, stored.report.identity.key.model_folder)
             groups.setdefault(group, []).append(stored)
-    newest_first = sorted(groups.items(), key=lambda group: _landed(group[1][-1]), reverse=True)
+    newest_first = sorted(groups.items(), key=lambda group: _finished(group[1][-1]), reverse=True)
     bases = [stored for stored in ordered if stored.report.step is None]
     evaluations = Evaluations(ordered)
     lines = [_line(version, model, members, bases, evaluations, advice) for (version, model), members in newest_first]
@@ -90,7 +90,7 @@ def _line(
     evaluations: Evaluations,
     advice: Advice | None,
 ) -> Line:
-    members = sorted(members, key=lambda member: (_step(member), _landed(member)))
+    members = sorted(members, key=lambda member: (_step(member), _finished(member)))
     archived = all(member.archived for member in members)
     counting = [member for member in members if member.report.evaluated and member.archived is archived]
     last = counting[-1] if counting else None
@@ -188,5 +188,5 @@ def _step(stored: StoredReport) -> int:
     return -1 if stored.report.step is None else stored.report.step
 
 
-def _landed(stored: StoredReport) -> tuple[str, str]:
+def _finished(stored: StoredReport) -> tuple[str, str]:
     return stored.report.timing.finished_at, member_key(stored.report)

@@ -22,8 +22,13 @@ from sidestep.evaluator.presenting.dashboard.lines import (
     lines_of,
     previous_of,
 )
-from sidestep.evaluator.presenting.dashboard.segments import SEGMENT_SIZE, STATUS_LETTERS, CaseList, member_key
-from sidestep.evaluator.presenting.dashboard.segments import segment_key as key_of_segment
+from sidestep.evaluator.presenting.dashboard.segments import (
+    SEGMENT_SIZE,
+    STATUS_LETTERS,
+    CaseList,
+    member_key,
+    segment_key,
+)
 from sidestep.evaluator.results.counting import TestResults
 from sidestep.evaluator.results.evidence import VerdictWord
 from sidestep.evaluator.results.report import Report
@@ -43,8 +48,8 @@ _VERDICTS = {
 }
 
 
-def sort_as_landed(stored: Sequence[StoredReport]) -> list[StoredReport]:
-    """The order in which reports came to be; where a report lies now does not matter."""
+def sort_by_time(stored: Sequence[StoredReport]) -> list[StoredReport]:
+    """In the order in which reports were finished; whether one has been archived since does not matter."""
     return sorted(stored, key=lambda entry: (entry.report.timing.finished_at, entry.report.identity.id))
 
 
@@ -62,8 +67,8 @@ def page_data(
 ) -> dict[str, Any]:
     """All that the page knows before somebody looks at a case.
 
-    ``ordered`` are all reports as they landed, ``case_lists`` those of all segments, in their order; ``suites`` are the
-    hashes of suites whose prompts are at hand.
+    ``ordered`` are all reports by the time at which they were finished, ``case_lists`` those of all segments, in their
+    order; ``suites`` are the hashes of suites whose prompts are at hand.
     """
     lines = lines_of(ordered, advice)
     newest = ordered[-1].report if ordered else None
@@ -120,7 +125,7 @@ def _places(ordered: Sequence[StoredReport]) -> dict[str, tuple[str, int]]:
     places: dict[str, tuple[str, int]] = {}
     for members in segments_of(ordered):
         keys = [member_key(report) for report in members]
-        segment = key_of_segment(keys)
+        segment = segment_key(keys)
         places |= {key: (segment, number) for number, key in enumerate(keys)}
     return places
 

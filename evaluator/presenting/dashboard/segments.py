@@ -1,8 +1,8 @@
 """Packs what many checkpoints answered into few compressed pieces, so that a page with all of it stays small.
 
-A segment holds up to SEGMENT_SIZE reports in the order in which they landed. Answers to one case lie side by side in
-it: checkpoints of one training answer alike, and deflate stores the second of two equal texts almost for free. A full
-segment never changes again, so a report that lands costs packing the last segment, not all of them.
+A segment holds up to SEGMENT_SIZE reports in the order in which they were finished. Answers to one case lie side by
+side in it: checkpoints of one training answer alike, and deflate stores the second of two equal texts almost for free.
+A full segment never changes again, so a new report costs packing the last segment, not all of them.
 
 A segment has three parts. ``rows`` (statuses and scores) is needed for the first picture; ``answers`` (texts, checks)
 only when somebody looks at a case; ``case_lists`` (which cases, how defined) goes into the page's data, once for all

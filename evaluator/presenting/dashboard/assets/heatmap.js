@@ -4,7 +4,7 @@
 const GROUP_HEIGHT = 24;
 const HEAD_HEIGHT = 30;
 
-let lastSeen = null; // where the reader was in the heat map: kept over a look at a case and over reports that land
+let lastSeen = null; // where the reader was in the heat map: kept while a case is looked at and while new reports arrive
 
 class HeatMap {
   constructor(model, numbers) {

@@ -1,4 +1,4 @@
-// On a page that is served: the server says when reports have landed and what the evaluator is doing.
+// On a page that is served: the server says when there are new reports and what the evaluator is doing.
 
 function startLive(onReports) {
   if (!LIVE) return;

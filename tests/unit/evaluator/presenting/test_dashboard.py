@@ -76,7 +76,7 @@ def test_a_dashboard_that_cannot_be_written_stops_nothing(
     assert reports.comparison.is_file()
 
 
-def test_a_report_that_lands_packs_one_segment(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_report_packs_one_segment(reports: ReportsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[int] = []
 
     def counting(members: list[Report]) -> Any:
@@ -84,22 +84,22 @@ def test_a_report_that_lands_packs_one_segment(reports: ReportsFolder, monkeypat
         return pack(members)
 
     monkeypatch.setattr(build, "pack", counting)
-    landed: list[StoredReport] = []
+    stored: list[StoredReport] = []
     for step in range(1, 3 * SEGMENT_SIZE + 1):
-        landed += _stored(make_report(step, {"a": PASS}))
-        build.write_dashboard(reports, landed)
+        stored += _stored(make_report(step, {"a": PASS}))
+        build.write_dashboard(reports, stored)
     assert packed == [*range(1, SEGMENT_SIZE + 1)] * 3
     assert len(list(cache_folder(reports).glob("?" * 32 + ".json"))) == 3
     assert len([name for name in _blocks(reports) if name.startswith("answers-")]) == 3
 
 
 def test_without_its_cache_the_same_file_is_written(reports: ReportsFolder) -> None:
-    landed = _stored(*(make_report(step, {"a": PASS}) for step in range(1, 12)))
-    build.write_dashboard(reports, landed)
+    stored = _stored(*(make_report(step, {"a": PASS}) for step in range(1, 12)))
+    build.write_dashboard(reports, stored)
     before = reports.dashboard.read_bytes()
     for path in cache_folder(reports).iterdir():
         path.write_text("{torn")
-    build.write_dashboard(reports, landed)
+    build.write_dashboard(reports, stored)
     assert reports.dashboard.read_bytes() == before
 
 
@@ -150,7 +150,7 @@ def test_sources_can_be_read_in_one_go() -> None:
 
 
 def test_foreign_code_is_what_the_record_says() -> None:
-    assert vendored.mistakes() == []
+    assert vendored.find_mistakes() == []
     assert "Permission is hereby granted" in page.script()
 
 

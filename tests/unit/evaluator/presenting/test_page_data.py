@@ -16,7 +16,7 @@ import pytest
 from sidestep.evaluator.comparing.advice import advice_from
 from sidestep.evaluator.comparing.comparison import SINGLE, compare, interchangeable_definitions, is_same_definition
 from sidestep.evaluator.presenting.dashboard.lines import headline_of, lines_of
-from sidestep.evaluator.presenting.dashboard.page_data import page_data, segments_of, sort_as_landed
+from sidestep.evaluator.presenting.dashboard.page_data import page_data, segments_of, sort_by_time
 from sidestep.evaluator.presenting.dashboard.segments import CaseList, pack
 from sidestep.evaluator.presenting.terminal_history import unstable_cases
 from sidestep.evaluator.results.evidence import VerdictEntry, VerdictWord
@@ -34,7 +34,7 @@ class PageReader:
     """Reads page data as the page does: looks numbers up, and compares them for being equal."""
 
     def __init__(self, reports: ComparableReports) -> None:
-        ordered = sort_as_landed(list(reports.stored.values()))
+        ordered = sort_by_time(list(reports.stored.values()))
         segments = [pack(members) for members in segments_of(ordered)]
         lists: dict[str, CaseList] = {}
         for segment in segments:
@@ -136,7 +136,7 @@ def test_the_previous_checkpoint_is_the_one_of_the_report() -> None:
 
 def test_best_and_base_are_those_of_advice_and_reports() -> None:
     advice = advice_from(REPORTS.current)
-    for line in lines_of(sort_as_landed(list(REPORTS.stored.values())), advice=None):
+    for line in lines_of(sort_by_time(list(REPORTS.stored.values())), advice=None):
         assert line.best
         assert line.base
         assert line.last
@@ -229,7 +229,7 @@ def test_reports_of_old_name_what_they_were_compared_with() -> None:
 
 
 def test_a_base_model_alone_is_a_line() -> None:
-    data = page_data(sort_as_landed([REPORTS.stored["base"]]), {})
+    data = page_data(sort_by_time([REPORTS.stored["base"]]), {})
     (line,) = data["lines"]
     assert (line["key"], line["base"], line["columns"]) == ("base", line["columns"][0], line["columns"])
     assert page_data([], {})["lines"] == []

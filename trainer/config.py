@@ -123,7 +123,7 @@ class TrainingConfig:
     packing: bool = False
     """Several rows in one sequence, each attending to itself only; not with prompt_tuning or dpo."""
     group_by_length: bool = False
-    """Batches of rows of like length."""
+    """Batches of rows of similar length."""
     streaming: bool = False
     """Read the data as it is needed instead of loading it."""
     max_in_memory_samples: int | None = None

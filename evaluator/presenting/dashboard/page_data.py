@@ -136,7 +136,7 @@ def _checkpoint(
     previous: Mapping[str, str | None],
     evaluations: Evaluations,
 ) -> dict[str, Any]:
-    """One report without its cases, and where they are. What is not put in words of ours is handed on as it is."""
+    """One report without its cases, and where they are. What is not put in words of ours is taken over as it is."""
     report = stored.report
     key = member_key(report)
     segment, member = places.get(key, (None, None))

@@ -61,7 +61,7 @@ def segment_key(members: Sequence[str]) -> str:
 
 
 def pack_json(document: Any) -> str:
-    """A JSON document, deflated, as base64: letters that can stand anywhere in a page."""
+    """A JSON document, deflated, as base64: letters that can be anywhere in a page."""
     return base64.b64encode(zlib.compress(to_json_line(document), 6)).decode()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import tree_sitter_json
 import yaml
@@ -52,7 +51,7 @@ def _child(node: Node, key: Key) -> Node | None:
     return None
 
 
-def _line_in_yaml(root: Any, keys: Sequence[Key]) -> int:
+def _line_in_yaml(root: yaml.Node | None, keys: Sequence[Key]) -> int:
     node, line = root, root.start_mark.line + 1 if root is not None else 1
     for key in keys:
         if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):

@@ -52,10 +52,9 @@ class AdoptedTasks:
         self._order = settings.order
         self._adopter = Adopter(settings.place, UnmarkedDescription.from_settings(settings))
 
-    @property
-    def settling(self) -> bool:
+    def is_settling(self) -> bool:
         """Whether a complete checkpoint waits for its second poll, so that this is no time to end."""
-        return self._adopter.settling
+        return self._adopter.is_settling()
 
     def prepare(self) -> None:
         """Delete what a killed evaluator left half held, unless another evaluator may be holding it right now."""
@@ -113,8 +112,7 @@ class Adopter:
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._complaints: dict[tuple[str, int], str] = {}
 
-    @property
-    def settling(self) -> bool:
+    def is_settling(self) -> bool:
         """Whether a complete checkpoint waits for its second poll."""
         return any(seen.marker is None for seen in self._seen.values())
 

@@ -20,11 +20,12 @@ log = get_logger("evaluator")
 class RerunTasks:
     """Evaluates the checkpoints that were there when the rerun began; with ``force`` also those with an outcome."""
 
-    settling = False
-
     def __init__(self, candidates: Sequence[Candidate], order: Order, *, force: bool) -> None:
         self._candidates = in_order(candidates, order)
         self._force = force
+
+    def is_settling(self) -> bool:
+        return False
 
     def prepare(self) -> None:
         """Nothing to do."""

@@ -50,8 +50,7 @@ class Conditions:
 class TaskSource(Protocol):
     """Where the supervisor's work comes from: what is published, what is adopted, or what a rerun names."""
 
-    @property
-    def settling(self) -> bool:
+    def is_settling(self) -> bool:
         """Whether more may turn out to be work at the next call, so that this is no time to end."""
         ...
 
@@ -67,11 +66,12 @@ class TaskSource(Protocol):
 class PublishedTasks:
     """Every published checkpoint that has no outcome yet."""
 
-    settling = False
-
     def __init__(self, place: Place, order: Order) -> None:
         self._place = place
         self._order = order
+
+    def is_settling(self) -> bool:
+        return False
 
     def prepare(self) -> None:
         """Nothing to do."""

@@ -115,7 +115,7 @@ class Supervisor:
                 self._end.note_work()
                 continue
             self._catch_up()
-            settling = self._source.settling
+            settling = self._source.is_settling()
             if self._end.is_reached(has_tasks=bool(tasks), settling=settling, last_scan=last_scan):
                 return
             self._state.update(state="waiting", checkpoint=None, pending=len(tasks))

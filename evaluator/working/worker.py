@@ -31,10 +31,17 @@ PROGRESS_SECONDS = 1.0
 class Worker:
     """Evaluates one assignment after another with a resident engine."""
 
-    def __init__(self, engine: Engine, send: Callable[[Event], None], governor: Governor) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        send: Callable[[Event], None],
+        governor: Governor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._send = send
         self._governor = governor
+        self._clock = clock
         self._suite: Suite | None = None
 
     def evaluate(self, assignment: Assignment) -> None:
@@ -42,18 +49,18 @@ class Worker:
         suite = self._suite_of(assignment)
         self._governor.begin_evaluation(assignment.paces)
         self._engine.set_training_active(self._governor.training_active)
-        on_step = self._step_hook(assignment, time.monotonic())
+        on_step = self._step_hook(assignment, self._clock())
         try:
             on_step(0)  # attaching is work beside training, too, and waits for its turn
-            begin = time.monotonic()
+            begin = self._clock()
             self._send(Progress("loading"))
             self._attach(assignment)
-            attached = time.monotonic()
+            attached = self._clock()
             noise = self._answer(assignment, suite, on_step)
         finally:
             self._engine.detach()
             sharing = self._governor.end_evaluation()
-        self._send(Finished(attached - begin, time.monotonic() - attached, sharing, noise))
+        self._send(Finished(attached - begin, self._clock() - attached, sharing, noise))
 
     def _suite_of(self, assignment: Assignment) -> Suite:
         if self._suite is None or self._suite.sha256 != assignment.suite_sha256:
@@ -105,7 +112,7 @@ class Worker:
 
         def check(tokens: int) -> None:
             nonlocal reported
-            now = time.monotonic()
+            now = self._clock()
             if assignment.deadline_seconds is not None and now - begin > assignment.deadline_seconds:
                 raise DeadlinePassed(
                     f"the deadline of {assignment.deadline_seconds:g} s passed before every case was answered",

@@ -100,7 +100,7 @@ def _serve(start: Start, inbox: queue.Queue[Assignment], send: Callable[[Event],
         return
     governor.end_loading()
     send(Ready(engine.info))
-    worker = Worker(engine, send, governor)
+    worker = Worker(engine, send, governor, time.monotonic)
     while True:
         assignment = next_assignment(inbox, engine)
         try:

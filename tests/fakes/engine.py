@@ -3,6 +3,7 @@
 Its behaviour comes from the JSON file that SIDESTEP_FAKE_ENGINE names, read anew for every checkpoint:
     {"answers": {"<step or base>": {"<case id>": "text"}},  default: the step
      "hold_after": {"<step or base>": N},      wait after N answers until the file HOLD is deleted
+     "late_after": {"<step or base>": N},      after N answers the worker's clock goes forward by an hour
      "die": ["<step>", ...],                   kill the process at the first answer
      "fail": {"<step>": "rejected|vanished|attempt|bug"},
      "log": "path"}                            one line per answered case
@@ -14,7 +15,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,14 @@ class FakeEngine:
         script = _script()
         answers = script.get("answers", {}).get(self._attached, {})
         hold_after = script.get("hold_after", {}).get(self._attached)
+        late_after = script.get("late_after", {}).get(self._attached)
         for number, request in enumerate(requests):
             on_step(number)
             if self._attached in script.get("die", []):
                 os.kill(os.getpid(), signal.SIGKILL)
+            if number == late_after:
+                _clock.offset += 3600
+                on_step(number)
             if number == hold_after:
                 _hold(Path(script["hold"]), on_step, number)
             _log(script, f"{self._attached} {request.case_id}")
@@ -83,7 +88,23 @@ class FakeEngine:
             on_answer(Answer(request.case_id, text, 3, len(text.split()), "stop", 0.001))
 
 
+class _Clock:
+    """One that can be set forward: nobody has to wait for a deadline, nor to be faster than it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return self._monotonic() + self.offset
+
+
+_clock = _Clock(time.monotonic)
+
+
 def create(settings: EngineSettings) -> FakeEngine:
+    """Called in the worker's process before its worker is made, which then takes this clock for the real one."""
+    time.monotonic = _clock
     return FakeEngine(settings)
 
 

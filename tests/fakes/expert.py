@@ -9,8 +9,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from sidestep.shared.protocol.layout import ModelFolder, ReportsFolder
@@ -25,9 +27,9 @@ MODULE = "sidestep.evaluator"
 
 
 class FakeExpert:
-    """``cases``: how many test cases; case N passes when the answer contains its checkpoint's step N times ten."""
+    """An expert's folder, and the evaluator's commands on it. Whatever still runs when the block ends is killed."""
 
-    def __init__(self, root: Path, *, cases: int = 4) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.model = ModelFolder(root / "weights" / "tiny")
         self.reports = ReportsFolder(root / "weights" / "training_reports")
@@ -35,17 +37,36 @@ class FakeExpert:
         self.script_path = root / "engine.json"
         self.hold = root / "hold"
         self.base = root / "base"
-        for folder in (self.model.root, root / "tests", self.base):
+        self._started: list[subprocess.Popen[str]] = []
+
+    @classmethod
+    def create(cls, root: Path, *, cases: int = 4) -> FakeExpert:
+        """Its folders and files, with ``cases`` test cases."""
+        expert = cls(root)
+        for folder in (expert.model.root, root / "tests", expert.base):
             folder.mkdir(parents=True)
-        self.manifest()
-        self.write_suite(cases)
-        self.script()
+        expert.manifest()
+        expert.write_suite(cases)
+        expert.script()
+        return expert
+
+    def __enter__(self) -> FakeExpert:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate(timeout=TIMEOUT_SECONDS)
 
     def manifest(self, **entries: Any) -> None:
         manifest = {"name": "fake", "version": "0.1.0", "base_models": [{"name": "tiny"}], "training": {}}
         (self.root / "manifest.json").write_text(json.dumps({**manifest, **entries}))
 
     def write_suite(self, cases: int) -> None:
+        """Case N passes when the answer contains the step N times ten."""
         rows = [
             {"id": f"case-{n}", "prompt": f"say {n}", "checks": [{"scorer": "contains", "values": [str(10 * n)]}]}
             for n in range(1, cases + 1)
@@ -77,10 +98,12 @@ class FakeExpert:
         return done
 
     def start(self, *arguments: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*arguments), env=self.environment, cwd=REPOSITORY, stdin=stdin, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self._started.append(process)
+        return process
 
     @property
     def environment(self) -> dict[str, str]:
@@ -106,6 +129,14 @@ class FakeExpert:
 def read_until(process: subprocess.Popen[str], text: str) -> str:
     """The first line of standard error that contains ``text``; fails when it does not come in time."""
     return read_lines_until(process, process.stderr, text)[-1]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Return when the condition holds; fails when it does not in time. For what sends no event."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {what}"
+        time.sleep(0.01)
 
 
 def labels(lines: Sequence[str]) -> list[str]:

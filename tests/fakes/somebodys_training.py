@@ -21,7 +21,7 @@ class SomebodysTraining:
     """An expert's folder with a real, tiny base model, and the training script that writes into it."""
 
     def __init__(self, root: Path, base_model: Path | None = None) -> None:
-        self.expert = FakeExpert(root / "expert", cases=2)
+        self.expert = FakeExpert.create(root / "expert", cases=2)
         self.base_model = base_model or build_tiny_model(root / "tiny_model")
         self.out: ModelFolder = self.expert.model
         self.suite = self.expert.root / "tests" / "test_cases.json"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from sidestep.shared.protocol.layout import MARKER_NAME
-from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
+from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until, wait_until
 
 
 @pytest.fixture
-def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert")
+def expert(tmp_path: Path) -> Iterator[FakeExpert]:
+    with FakeExpert.create(tmp_path / "expert") as expert:
+        yield expert
 
 
 def _hold_in_the_middle(expert: FakeExpert, step: int, after: int = 2, silent: bool = False) -> None:
@@ -39,11 +41,11 @@ def _worker_of(pid: int) -> int:
     return int(children[0])
 
 
-def _wait_gone(pid: int) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while _is_alive(pid):
-        assert time.monotonic() < deadline, f"{pid} is still there"
-        time.sleep(0.01)
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def test_killed_in_the_middle_of_a_checkpoint(expert: FakeExpert) -> None:
@@ -55,7 +57,7 @@ def test_killed_in_the_middle_of_a_checkpoint(expert: FakeExpert) -> None:
     worker = _worker_of(process.pid)
     process.kill()
     process.communicate()
-    _wait_gone(worker)
+    wait_until(lambda: not _is_alive(worker), "the worker is gone")
     expert.hold.unlink()
     expert.run("watch", "--once")
     assert set(expert.outcomes().values()) == {"evaluated"}
@@ -80,16 +82,30 @@ def test_sigterm_in_the_middle_keeps_finished_cases_and_releases_the_claim(exper
     assert expert.outcomes()["checkpoint-10"] == "evaluated"
 
 
-def test_second_signal_ends_at_once(expert: FakeExpert) -> None:
+@pytest.mark.parametrize(
+    ("second", "how"), [(signal.SIGINT, "by Python's handler"), (signal.SIGTERM, "by the system's")]
+)
+def test_second_signal_ends_at_once(expert: FakeExpert, second: signal.Signals, how: str) -> None:
+    """The evaluator cannot heed the first one: somebody else holds the lock without which it cannot commit."""
     expert.publish(10)
-    _hold_in_the_middle(expert, 10)
+    _hold_in_the_middle(expert, 10, after=3)
     process = expert.start("watch")
-    read_until(process, "checkpoint-10: 2 of 4")
-    process.send_signal(signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 0
+    read_until(process, "checkpoint-10: 3 of 4")
+    with FileLock(expert.reports.root / ".commit.lock"):
+        expert.hold.unlink()
+        wait_until(lambda: len(expert.answered()) == 4, "the last case is answered")
+        assert _catches(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: not _catches(process.pid, signal.SIGTERM), "the handlers from before are back")
+        assert process.poll() is None
+        process.send_signal(second)
+        _, log = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode in ((-second, 130, 1) if second is signal.SIGINT else (-second,)), log
+    assert "stopped; finished cases are kept" not in log  # what the first one alone leads to
+    assert expert.outcomes() == {}
+    expert.script()
+    expert.run("watch", "--once")
+    assert set(Counter(expert.answered()).values()) == {1}  # what was finished is not run again
 
 
 def test_a_checkpoint_that_kills_its_worker_three_times_ends_as_error(expert: FakeExpert) -> None:
@@ -114,9 +130,10 @@ def test_an_unexpected_error_costs_an_attempt_and_the_worker(expert: FakeExpert)
 def test_hung_generation_is_killed_and_counted(expert: FakeExpert) -> None:
     """Fault 29."""
     expert.publish(10)
-    _hold_in_the_middle(expert, 10, after=0, silent=True)
-    done = expert.run("watch", "--once", "--stall-timeout", "1", "--retry-seconds", "0.1")
+    _hold_in_the_middle(expert, 10, after=1, silent=True)
+    done = expert.run("watch", "--once", "--stall-timeout", "3", "--retry-seconds", "0.1")
     assert "made no progress" in done.stderr
+    assert Counter(expert.answered())["10 case-1"] == 1  # it was answering, not starting
     assert expert.outcomes()["checkpoint-10"] == "error"
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
 
 
 @pytest.fixture
-def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert")
+def expert(tmp_path: Path) -> Iterator[FakeExpert]:
+    with FakeExpert.create(tmp_path / "expert") as expert:
+        yield expert
 
 
 def _write_shards(model: ModelFolder, step: int) -> Path:
@@ -88,7 +90,7 @@ def test_adopted_but_destroyed_before_its_turn_is_vanished(expert: FakeExpert) -
 
 
 def test_a_plain_output_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
-    expert = FakeExpert(tmp_path / "expert")
+    expert = FakeExpert.create(tmp_path / "expert")
     suite = str(expert.root / "tests" / "test_cases.json")
     out = ModelFolder(tmp_path / "out")
     expert.root = out.root

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,8 +37,8 @@ def requests() -> list[Request]:
     cases = json.loads((PROJECT / "examples" / "shop" / "tests" / "test_cases.json").read_text())["test_cases"][:6]
     # Limits that differ, so that cases end one after the other.
     return [
-        Request(each["id"], (Message("user", each["user_prompt"]),), max_new_tokens=4 + 3 * number)
-        for number, each in enumerate(cases)
+        Request(case["id"], (Message("user", case["user_prompt"]),), max_new_tokens=4 + 3 * number)
+        for number, case in enumerate(cases)
     ]
 
 
@@ -147,8 +147,9 @@ def test_half_of_the_threads_change_no_answer(
 
 
 @pytest.fixture
-def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert")
+def expert(tmp_path: Path) -> Iterator[FakeExpert]:
+    with FakeExpert.create(tmp_path / "expert") as expert:
+        yield expert
 
 
 def leave_pace(expert: FakeExpert) -> None:
@@ -165,13 +166,12 @@ def leave_pace(expert: FakeExpert) -> None:
 
 def test_a_deadline_is_one_outcome_with_its_reason_and_a_rerun_makes_up_for_it(expert: FakeExpert) -> None:
     expert.publish(10, 20)
-    expert.hold.touch()
-    expert.script(hold_after={"10": 2})
-    expert.run("watch", "--once", "--deadline", "0.5")
+    expert.script(late_after={"10": 2})
+    expert.run("watch", "--once", "--deadline", "1800")
     assert expert.outcomes() == {"base": "evaluated", "checkpoint-10": "error", "checkpoint-20": "evaluated"}
-    assert "deadline of 0.5 s" in expert.report("checkpoint-10")["reason"]
+    assert "deadline of 1800 s" in expert.report("checkpoint-10")["reason"]
     assert len([line for line in expert.answered() if line.startswith("10 ")]) == 2  # and no second attempt
-    expert.hold.unlink()
+    expert.script()
     expert.run("rerun", "--checkpoints", "10", "--force")
     assert expert.outcomes()["checkpoint-10"] == "evaluated"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
 
 
 @pytest.fixture
-def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert")
+def expert(tmp_path: Path) -> Iterator[FakeExpert]:
+    with FakeExpert.create(tmp_path / "expert") as expert:
+        yield expert
 
 
 def test_started_after_training_everything_published_is_evaluated_newest_first(expert: FakeExpert) -> None:
@@ -64,9 +66,12 @@ def test_watch_waits_for_the_folder_and_ends_when_drained(expert: FakeExpert) ->
 
 
 def test_until_idle_evaluates_what_appears_meanwhile(expert: FakeExpert) -> None:
-    process = expert.start("watch", "--until-idle", "3", "--poll-seconds", "0.2")
-    read_until(process, "base: 0 of 4")
+    expert.hold.touch()
+    expert.script(hold_after={"base": 1})  # busy for as long as it takes to publish
+    process = expert.start("watch", "--until-idle", "0.5", "--poll-seconds", "0.2")
+    read_until(process, "base: 1 of 4")
     expert.publish(10)
+    expert.hold.unlink()
     _, log = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0, log
     assert expert.outcomes()["checkpoint-10"] == "evaluated"
@@ -256,7 +261,7 @@ def test_missing_base_model_is_one_clear_line(expert: FakeExpert) -> None:
 
 
 def test_a_plain_output_folder_with_checkpoints_inside(tmp_path: Path) -> None:
-    expert = FakeExpert(tmp_path / "expert")
+    expert = FakeExpert.create(tmp_path / "expert")
     out = tmp_path / "out"
     write_checkpoint(ModelFolder(out), 10)
     suite = str(expert.root / "tests" / "test_cases.json")

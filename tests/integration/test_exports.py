@@ -19,7 +19,7 @@ from tests.fakes.webhook import webhook_receiver
 
 @pytest.fixture
 def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert")
+    return FakeExpert.create(tmp_path / "expert")
 
 
 def _curve(expert: FakeExpert) -> list[tuple[int, float]]:

@@ -22,7 +22,7 @@ def _suite(expert: FakeExpert) -> None:
 
 
 def test_judged_and_compared_with_the_other_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expert = FakeExpert(tmp_path / "expert")
+    expert = FakeExpert.create(tmp_path / "expert")
     _suite(expert)
     expert.publish(10)
     refused = expert.run("watch", "--once", code=1)

@@ -183,7 +183,7 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
 def test_only_in_the_training_session_the_worker_is_in_the_idle_class(
     tmp_path: Path, session: Apart, max_slowdown: str, description: str
 ) -> None:
-    expert = FakeExpert(tmp_path / "expert", cases=2)
+    expert = FakeExpert.create(tmp_path / "expert", cases=2)
     expert.publish(10)
     done = subprocess.run(
         expert.command("watch", "--drain-on-stdin-close", "--device", "cpu", "--max-slowdown", max_slowdown),

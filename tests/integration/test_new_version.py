@@ -12,7 +12,7 @@ from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, read_until
 
 @pytest.fixture
 def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert", cases=12)
+    return FakeExpert.create(tmp_path / "expert", cases=12)
 
 
 def _places(expert: FakeExpert, name: str) -> list[str]:

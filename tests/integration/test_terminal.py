@@ -49,7 +49,7 @@ print("ended", ended.exit_code)
 
 @pytest.fixture
 def expert(tmp_path: Path) -> FakeExpert:
-    return FakeExpert(tmp_path / "expert", cases=2)
+    return FakeExpert.create(tmp_path / "expert", cases=2)
 
 
 def _at_a_terminal(expert: FakeExpert, command: list[str]) -> pexpect.spawn[str]:

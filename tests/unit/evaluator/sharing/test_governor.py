@@ -1,127 +1,17 @@
-"""The governor: decisions as tables, and a simulated training whose steps get longer when the evaluator works."""
+"""The governor beside a simulated training, whose steps get longer when the evaluator works."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sidestep.evaluator.sharing.activity import Activity
 from sidestep.evaluator.sharing.governor import Governor
-from sidestep.evaluator.sharing.policy import DUTY_CYCLE, Policy, Snapshot, policy_for, shortest_window, should_work
-from sidestep.evaluator.sharing.slowdown import Estimate, Step, estimate, loss_of, slowdown_over
-from sidestep.evaluator.sharing.slowdown_budget import believed_cost, budget_after, cost_of
+from sidestep.evaluator.sharing.policy import Policy
 from sidestep.shared.protocol.pace import Pace, machine_name
 
 POLICY = Policy(max_slowdown=0.02)
-
-
-def snapshot(**changes: Any) -> Snapshot:
-    beside = Snapshot(training_active=True, working=True, since=60.0, step_seconds=1.0, cost=0.25, budget=1.0)
-    return replace(beside, **changes)
-
-
-@pytest.mark.parametrize(
-    ("case", "policy", "expected"),
-    [
-        (snapshot(training_active=False, budget=-9.0), POLICY, True),  # nobody to hold back for
-        (snapshot(budget=-9.0), Policy(max_slowdown=None), True),  # asked never to rest
-        (snapshot(since=10.0), POLICY, True),  # saved up: go on
-        (snapshot(since=10.0, budget=-0.1), POLICY, False),  # used up: rest
-        (snapshot(since=1.0, budget=-0.1), POLICY, True),  # a window too short to be measured says nothing
-        (snapshot(since=26.0), POLICY, False),  # time for something to compare with
-        (snapshot(working=False, since=1.0), POLICY, False),  # rests, too, must be long enough to be measured
-        (snapshot(working=False, since=10.0, budget=0.3), POLICY, False),  # not enough for one window: 0.23 x 2.5 s
-        (snapshot(working=False, since=10.0, budget=0.6), POLICY, True),
-        (snapshot(working=False, since=10.0, cost=0.01, budget=0.0), POLICY, True),  # costs less than what is allowed
-    ],
-)
-def test_when_to_work(case: Snapshot, policy: Policy, expected: bool) -> None:
-    assert should_work(case, policy) is expected
-
-
-def test_windows_follow_the_step_up_to_a_limit() -> None:
-    assert shortest_window(0.4) == pytest.approx(1.0)
-    assert shortest_window(300.0) == 20.0
-
-
-def test_a_certain_measurement_outweighs_the_prior_and_an_uncertain_one_does_not() -> None:
-    assert believed_cost(None, POLICY) == pytest.approx(loss_of(POLICY.prior_effect))
-    assert believed_cost(Estimate(0.01, 0.001, 100), POLICY) == pytest.approx(0.01, abs=0.001)
-    assert believed_cost(Estimate(0.01, 2.0, 100), POLICY) == pytest.approx(loss_of(POLICY.prior_effect), abs=0.01)
-    assert believed_cost(Estimate(-0.05, 0.001, 100), POLICY) == 0.0
-
-
-def test_the_budget_saves_up_and_pays() -> None:
-    assert budget_after([Step(1.0, 0.0)] * 100, 0.5, POLICY) == pytest.approx(2.0)
-    assert budget_after([Step(1.0, 0.0)] * 100 + [Step(1.0, 1.0)] * 10, 0.5, POLICY) == pytest.approx(2.0 - 4.8)
-    assert budget_after([Step(1.0, 0.0)] * 100_000, 0.5, POLICY) == pytest.approx(0.02 * 900)  # not for ever
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        (Step(1.1, 1.0), 0.3),  # what work is measured to cost
-        (Step(20.0, 1.0), 0.95),  # training stood still: nineteen of twenty seconds are lost
-        (Step(20.0, 0.1), 0.1),  # no more than the time at work: the rest was somebody else
-        (Step(20.0, 0.0), 0.0),
-    ],
-)
-def test_a_burst_in_which_training_stands_still_costs_all_of_it(step: Step, expected: float) -> None:
-    assert cost_of(step, 0.3, typical_seconds=1.0) == pytest.approx(expected)
-
-
-def test_what_is_expected_before_anything_is_measured() -> None:
-    idle = policy_for(0.02, on_cpu=True)
-    gpu, bursts = policy_for(0.02, on_cpu=False), policy_for(0.02, on_cpu=True, bursts=True)
-    assert idle.prior_effect < gpu.prior_effect < bursts.prior_effect
-
-
-def test_activity_knows_the_part_of_a_step() -> None:
-    activity = Activity()
-    activity.begin(1.0)
-    activity.end(2.0)
-    activity.begin(3.5)
-    assert activity.share_of(0.0, 4.0, now=4.0) == pytest.approx(1.5 / 4)
-    assert activity.share_of(2.0, 3.0, now=4.0) == 0.0
-
-
-def test_nothing_is_said_about_too_few_steps() -> None:
-    assert estimate([Step(1.0, 1.0)] * 50) is None
-    assert estimate([Step(1.0, 0.0)] * 5 + [Step(1.3, 1.0)] * 50) is None
-    unknown = slowdown_over([Step(1.0, 1.0)], None)
-    assert (unknown.slowdown, unknown.steps_beside) == (None, 1)
-
-
-def test_the_effect_is_found_in_spite_of_drift_and_outliers() -> None:
-    chance = random.Random(5)
-    steps, level = [], 1.0
-    for number in range(240):
-        beside = float(number % 12 >= 6)
-        level *= 1 + chance.gauss(0, 0.01)
-        slow = 4.0 if chance.random() < 0.03 else 1.0
-        steps.append(Step(level * slow * (1 + 0.10 * beside) * (1 + chance.gauss(0, 0.03)), beside))
-    found = estimate(steps)
-    assert found is not None
-    low, high = found.bounds()
-    assert low < 0.0953 < high and high - low < 0.05
-    cost = slowdown_over(steps, found)
-    assert cost.slowdown == pytest.approx(0.049, abs=0.012)  # half of the time at work
-    assert cost.low is not None and cost.high is not None and cost.low < 0.049 < cost.high
-
-
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    chance, hits = random.Random(11), 0
-    for _ in range(200):
-        steps = [Step(1.05 ** (n % 10 >= 5) * chance.lognormvariate(0, 0.1), float(n % 10 >= 5)) for n in range(120)]
-        found = estimate(steps)
-        assert found is not None
-        low, high = found.bounds()
-        hits += low <= 0.04879 <= high
-    assert 180 <= hits <= 199
 
 
 class SimulatedTraining:
@@ -277,12 +167,6 @@ def test_loading_the_base_model_is_a_burst(max_slowdown: float | None, expected:
     governor.begin_loading()
     governor.end_loading()
     assert priority.log == expected
-
-
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_to_lose_nothing_is_not_to_have_no_limit(on_cpu: bool) -> None:
-    assert policy_for(0.0, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, duty_cycle=DUTY_CYCLE)
-    assert policy_for(None, on_cpu=on_cpu, bursts=on_cpu) == Policy(None, duty_cycle=None)
 
 
 @pytest.mark.parametrize(

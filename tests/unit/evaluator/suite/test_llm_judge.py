@@ -75,7 +75,8 @@ def test_what_is_asked(a_judge: FakeJudge) -> None:
 def test_grades(a_judge: FakeJudge, reply: str, parameters: dict[str, Any], passed: bool, score: float) -> None:
     a_judge.reply = lambda question: (200, reply)
     result = _result("x", **parameters)
-    assert (result.passed, result.score) == (passed, pytest.approx(score))
+    assert result.passed is passed
+    assert result.score == pytest.approx(score)
 
 
 def test_a_question_is_asked_once_also_by_the_next_process(a_judge: FakeJudge, tmp_path: Path) -> None:

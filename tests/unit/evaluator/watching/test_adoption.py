@@ -62,10 +62,10 @@ def test_taken_at_the_second_poll_and_held_from_then_on(polls: Polls) -> None:
     folder = write_checkpoint(polls.model, 10)
     before = {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (folder, *folder.iterdir())}
     assert polls() == []
-    assert polls.adopter.settling
+    assert polls.adopter.is_settling()
     assert polls.held() == []
     assert polls() == [10]
-    assert not polls.adopter.settling
+    assert not polls.adopter.is_settling()
     [candidate] = scan(polls.place)
     assert candidate.marker is not None
     assert (candidate.marker.run_id, candidate.marker.expert_name) == ("unmarked", "shop")
@@ -89,7 +89,7 @@ def test_rotated_away_between_the_polls_is_not_taken(polls: Polls) -> None:
     polls()
     shutil.rmtree(folder)
     assert polls() == []
-    assert not polls.adopter.settling
+    assert not polls.adopter.is_settling()
     assert polls.held() == []
 
 
@@ -109,7 +109,7 @@ def test_written_slowly_is_taken_when_the_last_file_is_whole(polls: Polls) -> No
     for name, content in stages:
         (folder / name).write_bytes(content)
         assert [polls(), polls(), polls()] == [[], [], []], (name, len(content))
-        assert not polls.adopter.settling
+        assert not polls.adopter.is_settling()
     (folder / "trainer_state.json").write_text(state)
     assert [polls(), polls()] == [[], [10]]
 
@@ -239,4 +239,4 @@ def test_what_has_a_marker_is_the_publishers(polls: Polls) -> None:
     marked = {(candidate.model_folder, candidate.step) for candidate in scan(polls.place)}
     polls.now += SETTLE
     assert polls.adopter.poll(marked, lambda folder, marker: False) == []
-    assert not polls.adopter.settling
+    assert not polls.adopter.is_settling()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, FailureKind, Finished
 from sidestep.evaluator.working.worker import Worker, failure_of
 from sidestep.evaluator.working.worker_main import next_assignment
+from sidestep.shared import errors
 from sidestep.shared.errors import DeadlinePassed
 
 
@@ -71,8 +73,8 @@ def assignment_of(path: Path, sha256: str = "", deadline_seconds: float | None =
     )  # fmt: skip
 
 
-def worker_for(engine: TableEngine, events: list[Event]) -> Worker:
-    return Worker(engine, events.append, Governor(Policy(None)))
+def worker_for(engine: TableEngine, events: list[Event], clock: Callable[[], float] = time.monotonic) -> Worker:
+    return Worker(engine, events.append, Governor(Policy(None)), clock)
 
 
 def test_all_cases_are_answered_and_the_cost_is_told(assignment: Assignment) -> None:
@@ -84,11 +86,8 @@ def test_all_cases_are_answered_and_the_cost_is_told(assignment: Assignment) -> 
     assert engine.log == ["alone", "detach"]
 
 
-def test_a_deadline_ends_the_evaluation_and_restores_the_base(
-    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deadline_ends_the_evaluation_and_restores_the_base(assignment: Assignment) -> None:
     now = [100.0]
-    monkeypatch.setattr("sidestep.evaluator.working.worker.time.monotonic", lambda: now[0])
 
     def slow(number: int) -> None:
         now[0] += 10
@@ -97,7 +96,7 @@ def test_a_deadline_ends_the_evaluation_and_restores_the_base(
     engine = TableEngine(slow)
     late = replace(assignment, deadline_seconds=25.0)
     with pytest.raises(DeadlinePassed) as caught:
-        worker_for(engine, events).evaluate(late)
+        worker_for(engine, events, lambda: now[0]).evaluate(late)
     assert sum(isinstance(event, CaseDone) for event in events) == 2
     assert engine.log == ["alone", "detach"]
     assert failure_of(caught.value).failure is FailureKind.DEADLINE
@@ -121,3 +120,18 @@ def test_a_busy_worker_stays() -> None:
     inbox: queue.Queue[Assignment] = queue.Queue()
     inbox.put(work)
     assert next_assignment(inbox, engine) is work and engine.log == []
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (errors.CheckpointRejected("x"), FailureKind.REJECTED),
+        (errors.CheckpointVanished("x"), FailureKind.VANISHED),
+        (errors.BaseModelError("x"), FailureKind.FATAL),
+        (errors.ConfigError("x"), FailureKind.FATAL),
+        (errors.DeviceOutOfMemory("x"), FailureKind.ATTEMPT),
+        (errors.SuiteError("x"), FailureKind.ATTEMPT),
+    ],
+)
+def test_kinds_of_failure(error: errors.SidestepError, failure: FailureKind) -> None:
+    assert failure_of(error).failure is failure

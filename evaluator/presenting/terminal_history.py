@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from sidestep.evaluator.cases.result import CaseStatus
+from sidestep.evaluator.comparing.comparison import DECIDED
+from sidestep.evaluator.presenting.lines import finished, lines_of
 from sidestep.evaluator.presenting.markdown import visible
 from sidestep.evaluator.results.report import Report
+from sidestep.evaluator.results.store import StoredReport
 
 BARS = "▁▂▃▄▅▆▇█"
 LONGEST_CHART = 60
@@ -24,16 +26,6 @@ _LETTERS = {
     CaseStatus.EXPECTED_FAILURE: "e",
     CaseStatus.UNEXPECTED_PASS: "x",
 }
-
-
-class Stored(Protocol):
-    """A report, and whether a later one has taken its place (evaluator.results.store.StoredReport)."""
-
-    @property
-    def report(self) -> Report: ...
-
-    @property
-    def archived(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +48,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
-    """The checkpoints of one version on one base model, by step, and the cases that changed most often."""
+class LineHistory:
+    """What is shown of a line: the base model and the evaluated checkpoints, and the cases that changed most often."""
 
     version: str
     model_folder: str
@@ -91,33 +83,16 @@ def rate_line(reports: Iterable[Report]) -> str:
     return f"success {rates[0]:.1%} {chart} {rates[-1]:.1%}  (steps {found[0].step} to {found[-1].step}, 0 to 100 %)"
 
 
-def history_lines(stored: Iterable[Stored], case: str | None = None) -> list[Line]:
-    """Every version and base model with its evaluated checkpoints, the newest version last. Pure."""
-    groups: dict[tuple[str, str], list[Stored]] = {}
-    evaluated = [entry for entry in stored if entry.report.evaluated]
-    bases = [entry for entry in evaluated if entry.report.step is None]
-    for entry in evaluated:
-        if entry.report.step is not None:
-            key = (entry.report.expert_version, entry.report.identity.key.model_folder)
-            groups.setdefault(key, []).append(entry)
-    newest_last = sorted(groups.items(), key=lambda group: max(map(_finished_at, group[1])))
-    lines = []
-    for (version, model), members in newest_last:
-        by_step = sorted(members, key=lambda entry: (_step(entry.report), _finished_at(entry)))
-        entries = [*_base_of(model, bases), *by_step]
-        points = tuple(_point(entry, case) for entry in entries)
-        lines.append(Line(version, model, points, unstable_cases(entry.report for entry in entries)))
-    return lines
-
-
-def _finished_at(entry: Stored) -> str:
-    return entry.report.timing.finished_at
-
-
-def _base_of(model: str, bases: Sequence[Stored]) -> list[Stored]:
-    """The base model's report, by the name of its folder; whichever there is, where it was called otherwise."""
-    current = [entry for entry in bases if not entry.archived]
-    return [entry for entry in current if entry.report.identity.key.model_folder == model] or current[-1:]
+def history_lines(stored: Iterable[StoredReport], case: str | None = None) -> list[LineHistory]:
+    """Every line that has an evaluated checkpoint, the newest one last. Pure."""
+    histories = []
+    for line in reversed(lines_of(sorted(stored, key=finished))):
+        if line.evaluated:
+            entries = [*([line.base] if line.base else []), *line.evaluated]
+            points = tuple(_point(entry, case) for entry in entries)
+            unstable = unstable_cases(entry.report for entry in entries)
+            histories.append(LineHistory(line.version, line.model_folder, points, unstable))
+    return histories
 
 
 def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
@@ -126,7 +101,7 @@ def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
     flips: dict[str, int] = {}
     for report in reports:
         for case in report.test_cases:
-            if case.status in (CaseStatus.PASSED, CaseStatus.FAILED):
+            if case.status in DECIDED:
                 if last.get(case.id, case.status) is not case.status:
                     flips[case.id] = flips.get(case.id, 0) + 1
                 last[case.id] = case.status
@@ -134,7 +109,7 @@ def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
     return dict(often[:MOST_CHANGING])
 
 
-def history_table(line: Line, case: str | None) -> Table:
+def history_table(line: LineHistory, case: str | None) -> Table:
     """One line as a table, with a chart above it."""
     title = f"{line.version} on {line.model_folder}   {_chart(line, case)}"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=_plain(title), title_justify="left", title_style="")
@@ -150,7 +125,7 @@ def history_table(line: Line, case: str | None) -> Table:
     return table
 
 
-def _chart(line: Line, case: str | None) -> str:
+def _chart(line: LineHistory, case: str | None) -> str:
     points = line.points[-LONGEST_CHART:]
     if case:
         return f"{case}: " + "".join(_LETTERS[CaseStatus(point.status)] if point.status else " " for point in points)
@@ -174,7 +149,7 @@ def _case_cells(point: Point) -> tuple[str, ...]:
     return name, (point.status or "not asked").replace("_", " "), "" if point.score is None else f"{point.score:.1f}"
 
 
-def _point(stored: Stored, case: str | None) -> Point:
+def _point(stored: StoredReport, case: str | None) -> Point:
     report = stored.report
     counts, change = report.test_results, report.comparison
     asked = next((result for result in report.test_cases if result.id == case), None)

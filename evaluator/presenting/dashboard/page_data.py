@@ -1,7 +1,7 @@
 """The page's data: what the dashboard shows of all reports, as one document. Pure.
 
-Everything that is decided is decided here or in `lines` and `definitions`, by the functions that the reports use; the
-page looks it up and compares numbers. What checkpoints answered is in segments of their own.
+Everything that is decided is decided here, in `definitions` or in `presenting.lines`, by the functions that the reports
+use; the page looks it up and compares numbers. What checkpoints answered is in segments of their own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.comparing.advice import Advice
 from sidestep.evaluator.comparing.comparison import DECIDED, SCORE_MOVE
 from sidestep.evaluator.presenting.dashboard.definitions import case_data
-from sidestep.evaluator.presenting.dashboard.lines import (
-    Evaluations,
-    Line,
-    headline_of,
-    is_decided,
-    lines_of,
-    previous_of,
-)
 from sidestep.evaluator.presenting.dashboard.segments import (
     SEGMENT_SIZE,
     STATUS_LETTERS,
     CaseList,
     member_key,
     segment_key,
+)
+from sidestep.evaluator.presenting.lines import (
+    Evaluations,
+    Line,
+    finished,
+    headline_of,
+    is_decided,
+    lines_of,
+    previous_of,
 )
 from sidestep.evaluator.results.counting import TestResults
 from sidestep.evaluator.results.evidence import VerdictWord
@@ -49,8 +50,8 @@ _VERDICTS = {
 
 
 def sort_by_time(stored: Sequence[StoredReport]) -> list[StoredReport]:
-    """In the order in which reports were finished; whether one has been archived since does not matter."""
-    return sorted(stored, key=lambda entry: (entry.report.timing.finished_at, entry.report.identity.id))
+    """All reports in the order in which they were finished."""
+    return sorted(stored, key=finished)
 
 
 def segments_of(ordered: Sequence[StoredReport]) -> list[list[Report]]:

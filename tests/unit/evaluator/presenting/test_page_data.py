@@ -15,10 +15,10 @@ import pytest
 
 from sidestep.evaluator.comparing.advice import advice_from
 from sidestep.evaluator.comparing.comparison import SINGLE, compare, interchangeable_definitions, is_same_definition
-from sidestep.evaluator.presenting.dashboard.lines import headline_of, lines_of
 from sidestep.evaluator.presenting.dashboard.page_data import page_data, segments_of, sort_by_time
 from sidestep.evaluator.presenting.dashboard.segments import CaseList, pack
-from sidestep.evaluator.presenting.terminal_history import unstable_cases
+from sidestep.evaluator.presenting.lines import headline_of, lines_of
+from sidestep.evaluator.presenting.terminal_history import history_lines, unstable_cases
 from sidestep.evaluator.results.evidence import VerdictEntry, VerdictWord
 from sidestep.evaluator.results.report import ComparisonEntry
 from sidestep.evaluator.results.store import StoredReport
@@ -119,6 +119,19 @@ def test_lines_written_by_hand() -> None:
         for line in READER.data["lines"]
     ]
     assert found == REPORTS.expected["lines"]
+
+
+def test_the_history_in_a_terminal_has_the_same_lines() -> None:
+    stored = REPORTS.stored
+    expected = [
+        (line["name"], [(stored[name].report.checkpoint, stored[name].archived) for name in line["columns"]])
+        for line in reversed(REPORTS.expected["lines"])
+    ]
+    found = [
+        (f"{line.version} · {line.model_folder}", [(point.checkpoint, point.archived) for point in line.points])
+        for line in history_lines(stored.values())
+    ]
+    assert found == expected
 
 
 def test_the_previous_checkpoint_is_the_one_of_the_report() -> None:

@@ -1,7 +1,7 @@
-"""Lines of the dashboard: the checkpoints of one version on one base model, and who is compared with whom in them.
+"""Lines: the checkpoints of one version on one base model, and who is compared with whom in them. Pure.
 
 Which checkpoint is best, which one came before another, which base model they are measured against: all that is
-decided here, by the functions that the reports' comparisons come from. The page only looks it up. Pure.
+decided here, by the functions that the reports' comparisons come from. Dashboard and terminal only look it up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sidestep.evaluator.comparing.advice import Advice, ModelAdvice
 from sidestep.evaluator.comparing.comparison import base_of, best_of, earlier
-from sidestep.evaluator.presenting.dashboard.segments import member_key
 from sidestep.evaluator.results.evidence import VerdictWord
 from sidestep.evaluator.results.report import ComparisonEntry, Report
 from sidestep.evaluator.results.store import StoredReport
@@ -75,7 +74,7 @@ def lines_of(ordered: Sequence[StoredReport], advice: Advice | None = None) -> l
         if stored.report.step is not None:
             group = (stored.report.expert_version, stored.report.identity.key.model_folder)
             groups.setdefault(group, []).append(stored)
-    newest_first = sorted(groups.items(), key=lambda group: _finished(group[1][-1]), reverse=True)
+    newest_first = sorted(groups.items(), key=lambda group: finished(group[1][-1]), reverse=True)
     bases = [stored for stored in ordered if stored.report.step is None]
     evaluations = Evaluations(ordered)
     lines = [_line(version, model, members, bases, evaluations, advice) for (version, model), members in newest_first]
@@ -90,7 +89,7 @@ def _line(
     evaluations: Evaluations,
     advice: Advice | None,
 ) -> Line:
-    members = sorted(members, key=lambda member: (_step(member), _finished(member)))
+    members = sorted(members, key=lambda member: (_step(member), finished(member)))
     archived = all(member.archived for member in members)
     counting = [member for member in members if member.report.evaluated and member.archived is archived]
     last = counting[-1] if counting else None
@@ -188,5 +187,6 @@ def _step(stored: StoredReport) -> int:
     return -1 if stored.report.step is None else stored.report.step
 
 
-def _finished(stored: StoredReport) -> tuple[str, str]:
-    return stored.report.timing.finished_at, member_key(stored.report)
+def finished(stored: StoredReport) -> tuple[str, str]:
+    """The order in which reports were finished; whether one has been archived since does not matter."""
+    return stored.report.timing.finished_at, stored.report.identity.id

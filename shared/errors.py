@@ -67,6 +67,18 @@ class CheckpointRejected(SidestepError):
     """The checkpoint is not what its marker says, or must not be loaded. Outcome: rejected."""
 
 
+class BaseModelMismatch(SidestepError):
+    """The checkpoint does not fit this base model. It may well fit the one that it was trained on: it stays pending."""
+
+
+class EvaluatorFault(SidestepError):
+    """This evaluator cannot evaluate anything as it is: a package is missing, say. No checkpoint ends by that."""
+
+
+class CheckpointsPending(SidestepError):
+    """Checkpoints are left as they were, for a reason that is not theirs."""
+
+
 class CheckpointVanished(SidestepError):
     """The checkpoint's files are gone from every place they could be read from. Outcome: vanished."""
 

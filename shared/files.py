@@ -107,6 +107,8 @@ def open_regular(path: Path | str, *, folder_fd: int | None = None) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotARegularFile(errno.ELOOP, "is a symbolic link", str(path)) from error
+        if error.errno == errno.ENXIO:
+            raise NotARegularFile(errno.ENXIO, "is a socket or a device", str(path)) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

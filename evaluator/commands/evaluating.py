@@ -63,6 +63,7 @@ def _evaluate(
         exit_if_refused(result, settings.place.reports, asked)
     elif asked != from_manifest:
         exit_if_refused(result, settings.place.reports, asked.model_copy(update={"refuse_worse": False}))
+    result.raise_if_pending()
 
 
 def _open_drain() -> IO[bytes]:

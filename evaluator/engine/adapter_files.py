@@ -53,6 +53,11 @@ _REFUSED = {
 }
 
 
+# Ways to begin a LoRA training that leave the base model as it is. PiSSA, OLoRA, LoftQ, CorDA and the like take a part
+# out of its weights first (arXiv 2404.02948, 2406.01775, 2310.08659): added to whole weights, such an adapter is wrong.
+_PLAIN_STARTS = (None, True, False, "gaussian", "orthogonal", "eva")
+
+
 def read_adapter_config(folder: Path) -> PeftConfig:
     """PEFT's configuration from the folder's adapter_config.json. Raises CheckpointRejected with the reason."""
     try:
@@ -64,6 +69,12 @@ def read_adapter_config(folder: Path) -> PeftConfig:
     for key, reason in _REFUSED.items():
         if document.get(key):
             raise CheckpointRejected(f"{ADAPTER_CONFIG}: {key} {reason}, which this version cannot evaluate")
+    if (method := document.get("init_lora_weights")) not in _PLAIN_STARTS:
+        raise CheckpointRejected(
+            f"{ADAPTER_CONFIG}: init_lora_weights = {str(method)[:40]!r} changes the base model's weights as training "
+            "begins, and the adapter fits those alone",
+            hint="save it with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…), as plain LoRA",
+        )
     if document.get("bias", "none") not in ("none", None):
         raise CheckpointRejected(f"{ADAPTER_CONFIG}: trained biases cannot be evaluated by this version")
     kind = str(document.get("peft_type", "")).upper()

@@ -23,7 +23,7 @@ from sidestep.evaluator.engine.adapter_files import (
     read_weights,
 )
 from sidestep.evaluator.engine.device_memory import is_device_failure
-from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.shared.errors import BaseModelMismatch, CheckpointRejected, CheckpointVanished
 
 
 class ResidentModel:
@@ -45,7 +45,8 @@ class ResidentModel:
     def attach(self, folder: Path) -> None:
         """Become the checkpoint in ``folder``: an adapter, or full weights of the same architecture.
 
-        Raises CheckpointRejected with the reason, or CheckpointVanished; the base is then as it was.
+        Raises CheckpointRejected or, where another base model might do, BaseModelMismatch with the reason, or
+        CheckpointVanished; the base is then as it was.
         """
         self.detach()
         try:
@@ -99,7 +100,7 @@ class ResidentModel:
             if result.unexpected_keys or missing:
                 name = (result.unexpected_keys or missing)[0]
                 problem = "does not belong to this model" if result.unexpected_keys else "is missing"
-                raise CheckpointRejected(f"{ADAPTER_WEIGHTS}: the tensor {name} {problem}")
+                raise BaseModelMismatch(f"{ADAPTER_WEIGHTS}: the tensor {name} {problem}")
             if self.is_quantized:
                 self._is_wrapped = True
                 wrapped.eval()
@@ -109,7 +110,7 @@ class ResidentModel:
             self._unwrap()
             if isinstance(error, torch.OutOfMemoryError) or is_device_failure(error):
                 raise  # says nothing about the checkpoint
-            raise CheckpointRejected(f"the adapter does not fit the base model: {first_line(error)}") from error
+            raise BaseModelMismatch(f"the adapter does not fit the base model: {first_line(error)}") from error
         except BaseException:
             self._unwrap()
             raise
@@ -124,7 +125,8 @@ class ResidentModel:
             raise CheckpointRejected(f"{ADAPTER_WEIGHTS}: the tensor {problem}")
         shape = (config.num_virtual_tokens, embedding.shape[1])
         if tuple(prompt.shape) != shape:
-            raise CheckpointRejected(
+            error = CheckpointRejected if tuple(prompt.shape[1:]) == shape[1:] else BaseModelMismatch
+            raise error(
                 f"the adapter does not fit the base model: its soft prompt has shape {tuple(prompt.shape)}, not {shape}"
             )
         return prompt.to(embedding.device, embedding.dtype)
@@ -146,7 +148,7 @@ class ResidentModel:
                 raise CheckpointRejected(f"the adapter targets {name}, which shares its weights with the embedding")
             yield name, module
         if missing := sorted(targets - found):
-            raise CheckpointRejected(f"the base model has no module {missing[0]}, which the adapter targets")
+            raise BaseModelMismatch(f"the base model has no module {missing[0]}, which the adapter targets")
 
     def _unwrap(self) -> None:
         """Take PEFT's layers out again, without merging."""
@@ -163,7 +165,7 @@ class ResidentModel:
 
     def _attach_full_weights(self, folder: Path) -> None:
         if self.is_quantized:
-            raise CheckpointRejected("full weights cannot take the place of a quantized base model's")
+            raise BaseModelMismatch("full weights cannot take the place of a quantized base model's")
         names = sorted(path.name for path in folder.glob("model*.safetensors"))
         if not names:
             raise CheckpointRejected(f"neither {ADAPTER_CONFIG} nor model weights in safetensors format")
@@ -176,7 +178,7 @@ class ResidentModel:
             if parameter is None or parameter.shape != tensor.shape:
                 if name == "lm_head.weight" and parameter is None:
                     continue  # tied to the embedding, which is there
-                raise CheckpointRejected(f"the tensor {name} does not belong to the base model's architecture")
+                raise BaseModelMismatch(f"the tensor {name} does not belong to the base model's architecture")
             self._replace(parameter, tensor.to(parameter.device, parameter.dtype))
         if missing := sorted(set(parameters) - set(state)):
-            raise CheckpointRejected(f"the tensor {missing[0]} is missing")
+            raise BaseModelMismatch(f"the tensor {missing[0]} is missing")

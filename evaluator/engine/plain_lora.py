@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from peft import LoraConfig, PeftConfig
 
-from sidestep.shared.errors import CheckpointRejected
+from sidestep.shared.errors import BaseModelMismatch
 
 TargetModule = tuple[str, torch.nn.Linear]  # its name in the base model, and itself
 _PREFIX = "base_model.model."
@@ -35,7 +35,7 @@ def merge_weights(
     """Every target's weight W [out, in] with what it becomes, W + scaling * B A (LoRA, arXiv 2106.09685), a new tensor.
 
     ``state`` holds A [rank, in] and B [out, rank] under PEFT's names. The scaling is alpha / rank, or with
-    ``use_rslora`` alpha / sqrt(rank) (arXiv 2312.03732). Raises CheckpointRejected for tensors that are missing, do not
+    ``use_rslora`` alpha / sqrt(rank) (arXiv 2312.03732). Raises BaseModelMismatch for tensors that are missing, do not
     belong here, or have another shape.
     """
     left, merged = dict(state), []
@@ -44,18 +44,18 @@ def merge_weights(
         down, up = (_pop(left, f"{_PREFIX}{name}.lora_{part}.weight") for part in "AB")
         weight = module.weight
         if tuple(down.shape) != (config.r, weight.shape[1]) or tuple(up.shape) != (weight.shape[0], config.r):
-            raise CheckpointRejected(
+            raise BaseModelMismatch(
                 f"the adapter does not fit the base model: {name} is {tuple(weight.shape)}, its adapter "
                 f"{tuple(up.shape)} by {tuple(down.shape)} at rank {config.r}"
             )
         down, up = (part.to(weight.device, weight.dtype) for part in (down, up))
         merged.append((weight, torch.addmm(weight.data, up, down, alpha=scaling)))
     if left:
-        raise CheckpointRejected(f"the tensor {sorted(left)[0]} does not belong to this model")
+        raise BaseModelMismatch(f"the tensor {sorted(left)[0]} does not belong to this model")
     return merged
 
 
 def _pop(state: dict[str, torch.Tensor], name: str) -> torch.Tensor:
     if name not in state:
-        raise CheckpointRejected(f"the tensor {name} is missing")
+        raise BaseModelMismatch(f"the tensor {name} is missing")
     return state.pop(name)

@@ -23,8 +23,8 @@ class Engine(Protocol):
     def attach(self, folder: Path) -> None:
         """Merge the adapter (or copy the full weights) in ``folder`` into the base.
 
-        Raises CheckpointRejected for what must not or cannot be loaded, CheckpointVanished when files disappear,
-        DeviceOutOfMemory, or EngineError.
+        Raises CheckpointRejected for what must not or cannot be loaded, BaseModelMismatch for what does not fit this
+        base model, CheckpointVanished when files disappear, DeviceOutOfMemory, or EngineError.
         """
         ...
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sidestep.evaluator.watching.scan import Candidate, scan
 from sidestep.shared.commands.choices import Order
+from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.place import Place
+
+log = get_logger("evaluator")
 
 NO_SUITE = "none"  # stands for the suite's hash where there are no test cases
 
@@ -21,6 +25,11 @@ class Task:
     identity: Identity
     candidate: Candidate | None = None
     forced: bool = False  # a rerun that replaces an outcome of the same identity
+
+    @property
+    def needs_worker(self) -> bool:
+        """Whether something is to be evaluated, and not only noted (rejected, skipped)."""
+        return self.candidate is None or not (self.candidate.rejected or self.candidate.skipped)
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,26 @@ class TaskSource(Protocol):
         ...
 
 
+class ProblemLog:
+    """Says once for each path what is wrong with it, and again when that changes."""
+
+    def __init__(self) -> None:
+        self._said: dict[Path, str] = {}
+
+    def add(self, path: Path, reason: str) -> None:
+        """``path`` cannot be read, or is not what it should be."""
+        if self._said.get(path) != reason:
+            self._said[path] = reason
+            log.warning("%s is passed over: %s", str(path).encode("utf-8", "replace").decode(), reason)
+
+
 class PublishedTasks:
     """Every published checkpoint that has no outcome yet."""
 
     def __init__(self, place: Place, order: Order) -> None:
         self._place = place
         self._order = order
+        self._problems = ProblemLog()
 
     def is_settling(self) -> bool:
         return False
@@ -77,7 +100,7 @@ class PublishedTasks:
         """Nothing to do."""
 
     def find_tasks(self, conditions: Conditions, done: Collection[str]) -> list[Task]:
-        return pending_tasks(scan(self._place), conditions, done, self._order)
+        return pending_tasks(scan(self._place, self._problems.add), conditions, done, self._order)
 
 
 def pending_tasks(

@@ -99,18 +99,30 @@ class Watcher:
                 self._observer, self._watched = Observer(), set()
                 self._observer.start()
             for folder in self._folders() - self._watched:
-                self._observer.schedule(self._events, str(folder), recursive=False)
-                self._watched.add(folder)
-        except FileNotFoundError:
-            pass  # gone again; the next call tries again
+                self._watch(self._observer, folder)
         except OSError as error:  # out of inotify watches, or a file system without events
             log.warning("no file system events (%s): scanning every few seconds instead", error)
             self._supported = False
 
+    def _watch(self, observer: BaseObserver, folder: Path) -> None:
+        with suppress(FileNotFoundError, PermissionError):  # gone again, or not ours to read: the next call looks again
+            observer.schedule(self._events, str(folder), recursive=False)
+            self._watched.add(folder)
+
     def _folders(self) -> set[Path]:
-        models = self._place.model_folders()
-        folders = {self._place.root, *(model.root for model in models), *(model.outbox for model in models)}
-        return {folder for folder in folders if folder.is_dir()}
+        """The folders there are; what cannot be listed is the scan's to say."""
+        folders = {self._place.root}
+        with suppress(PermissionError):
+            for model in self._place.model_folders():
+                folders |= {model.root, model.outbox}
+        return {folder for folder in folders if _is_folder(folder)}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except PermissionError:
+        return False
 
 
 def wait_for_any(wakeup: Wakeup, others: tuple[IO[bytes], ...], timeout: float) -> None:

@@ -50,6 +50,16 @@ class Attempt:
         replace_file(self._folder / f"failure-{uuid.uuid4().hex}.json", to_json({"reason": reason}))
         return self.failures
 
+    def forget_cases(self) -> None:
+        """Forget the finished cases: they are no results."""
+        for path in self._folder.glob("cases-*.jsonl"):
+            path.unlink(missing_ok=True)
+
+    def forgive(self) -> None:
+        """Forget the failed attempts: they were not the checkpoint's fault."""
+        for path in self._folder.glob("failure-*.json"):
+            path.unlink(missing_ok=True)
+
     @property
     def failures(self) -> int:
         return sum(1 for _ in self._folder.glob("failure-*.json"))

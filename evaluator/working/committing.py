@@ -44,7 +44,8 @@ def commit_ending(
     if ending.suite:
         keep_suite(reports, ending.suite)
     derived_files.refresh(others_wait=others_wait)
-    release_held(settings, ending.task.candidate)
+    if ending.outcome.settles:
+        release_held(settings, ending.task.candidate)
     _announce(written)
     return written
 

@@ -34,10 +34,11 @@ class Start:
 class Assignment:
     """Evaluate one checkpoint, or the base model when ``files`` is None.
 
-    ``sources`` are the folders the files may be read from, best first. ``done`` are the ids of cases already answered.
-    After ``deadline_seconds`` the worker gives up.
+    ``number`` is what every event about it names. ``sources`` are the folders the files may be read from, best first.
+    ``done`` are the ids of cases already answered. After ``deadline_seconds`` the worker gives up.
     """
 
+    number: int = 0
     label: str
     sources: tuple[Path, ...]
     files: tuple[FileEntry, ...] | None
@@ -47,6 +48,7 @@ class Assignment:
     done: tuple[str, ...] = ()
     paces: tuple[Path, ...] = ()  # where trainings leave their pace (shared.protocol.pace)
     deadline_seconds: float | None = None
+    trained_on: str | None = None  # fingerprint of the base model that the training had, where it is known
     kind: Literal["assignment"] = "assignment"
 
 
@@ -60,29 +62,32 @@ class Ready:
 
 @dataclass(frozen=True)
 class CaseDone:
-    """One case is answered and scored."""
+    """One case of assignment ``number`` is answered and scored."""
 
+    number: int
     result: CaseResult
     kind: Literal["case"] = "case"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The worker is alive and this far: what it is doing, tokens produced so far."""
+    """The worker is alive and this far: what it is doing, tokens produced so far. ``number``: 0 while it starts."""
 
     doing: str
     tokens: int = 0
+    number: int = 0
     kind: Literal["progress"] = "progress"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """All cases of the assignment are answered."""
+    """All cases of assignment ``number`` are answered."""
 
     attach_seconds: float = 0.0
     generate_seconds: float = 0.0
     sharing: Sharing = field(default_factory=Sharing)
     noise: NoiseFloor = field(default_factory=NoiseFloor)
+    number: int = 0
     kind: Literal["finished"] = "finished"
 
 
@@ -92,17 +97,19 @@ class FailureKind(StrEnum):
     REJECTED = "rejected"  # the checkpoint's end
     VANISHED = "vanished"  # its end as well
     DEADLINE = "deadline"  # and this
+    UNFIT = "unfit"  # it does not fit this base model, which may be the wrong one: it stays pending
     ATTEMPT = "attempt"  # a failed attempt, which may be repeated
     FATAL = "fatal"  # no checkpoint can be evaluated until somebody changes something (no base model, say)
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The assignment (or the start) failed."""
+    """The assignment ``number`` (or with 0 the start) failed."""
 
     failure: FailureKind
     message: str
     hint: str | None = None
+    number: int = 0
     worker_ends: bool = False  # the worker exits after this and must not be given anything else
     kind: Literal["failed"] = "failed"
 

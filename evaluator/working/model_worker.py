@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidestep.evaluator.cases.exchange import EngineInfo
 from sidestep.evaluator.watching.wakeup import Wakeup, wait_for_any
@@ -26,6 +26,10 @@ from sidestep.shared.logs import get_logger
 log = get_logger("evaluator.worker")
 
 TICK_SECONDS = 1.0
+
+
+class WorkerDied(EngineError):
+    """The worker's process ended by itself, or was ended because it hung."""
 
 
 class StopRequested(Exception):
@@ -78,6 +82,7 @@ class ModelWorker:
         self._stall_seconds = stall_seconds
         self._process: WorkerProcess | None = None
         self._info: EngineInfo | None = None
+        self._number = 0  # of the assignment that it works on
 
     @property
     def info(self) -> EngineInfo | None:
@@ -87,7 +92,8 @@ class ModelWorker:
     def ready(self) -> EngineInfo:
         """The engine's description, starting a worker where there is none.
 
-        Raises BaseModelError when no worker can ever start as things are, EngineError when this one did not.
+        Raises BaseModelError when no worker can ever start as things are, EngineError when this one did not: neither
+        says anything about a checkpoint.
         """
         if self._process and self._info and self._process.alive:
             return self._info
@@ -111,17 +117,29 @@ class ModelWorker:
         """Have one checkpoint evaluated. Raises EngineError when the worker dies or hangs, StopRequested on a stop."""
         self.ready()
         assert self._process is not None
-        self._process.send(assignment)
+        self._number += 1
+        self._process.send(replace(assignment, number=self._number))
         for event in self._events():
+            if isinstance(event, Failed) and event.worker_ends:
+                self.close()  # the next checkpoint must not pay for this one
+                return event
+            if isinstance(event, Ready) or event.number != self._number:
+                continue  # of an assignment that was given up
             if isinstance(event, CaseDone):
-                on_case(event)
+                self._keep(on_case, event)
             elif isinstance(event, Progress):
                 on_progress(event)
-            elif isinstance(event, (Finished, Failed)):
-                if isinstance(event, Failed) and event.worker_ends:
-                    self.close()  # the next checkpoint must not pay for this one
+            else:
                 return event
         raise AssertionError("the stream of events ends with an exception")
+
+    def _keep(self, on_case: Callable[[CaseDone], None], event: CaseDone) -> None:
+        """Hand a finished case over. A worker whose cases cannot be kept answers the rest for nobody: it is ended."""
+        try:
+            on_case(event)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the worker, whatever it is doing; what it finished is already kept."""
@@ -139,12 +157,12 @@ class ModelWorker:
             if events is None:
                 how = self._process.exit_description()
                 self.close()
-                raise EngineError(f"the worker died ({how})")
+                raise WorkerDied(f"the worker died ({how})")
             yield from events
             if events:
                 silence = _Silence(self._process, self._stall_seconds)
             elif silence.means_hung():
                 self.close()
-                raise EngineError(f"the worker made no progress for {self._stall_seconds:.0f} s and was killed")
+                raise WorkerDied(f"the worker made no progress for {self._stall_seconds:.0f} s and was killed")
             self._surroundings.tick()
             wait_for_any(self._surroundings.wakeup, (self._process.events,), TICK_SECONDS)

@@ -35,6 +35,11 @@ class RunEnd:
     def single_pass(self) -> bool:
         return self._condition.single_pass
 
+    @property
+    def beside_training(self) -> bool:
+        """Whether a training that started this evaluator says when it ends."""
+        return self._condition.drain is not None
+
     def note_work(self) -> None:
         """Something was done: the time of being idle begins again."""
         self._idle_since = self._clock()

@@ -17,6 +17,7 @@ from sidestep.evaluator.working.noise import measure_noise
 from sidestep.evaluator.working.verify import verified_sources
 from sidestep.shared.errors import (
     BaseModelError,
+    BaseModelMismatch,
     CheckpointRejected,
     CheckpointVanished,
     ConfigError,
@@ -38,7 +39,7 @@ class Worker:
         governor: Governor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._send = send
         self._governor = governor
         self._clock = clock
@@ -48,19 +49,20 @@ class Worker:
         """Answer and score every case that is not done yet. Raises what ``failure_of`` understands."""
         suite = self._suite_of(assignment)
         self._governor.begin_evaluation(assignment.paces)
-        self._engine.set_training_active(self._governor.training_active)
+        self.engine.set_training_active(self._governor.training_active)
         on_step = self._step_hook(assignment, self._clock())
         try:
             on_step(0)  # attaching is work beside training, too, and waits for its turn
             begin = self._clock()
-            self._send(Progress("loading"))
+            self._send(Progress("loading", number=assignment.number))
             self._attach(assignment)
             attached = self._clock()
             noise = self._answer(assignment, suite, on_step)
         finally:
-            self._engine.detach()
+            self.engine.detach()
             sharing = self._governor.end_evaluation()
-        self._send(Finished(attached - begin, self._clock() - attached, sharing, noise))
+        answered = self._clock()
+        self._send(Finished(attached - begin, answered - attached, sharing, noise, assignment.number))
 
     def _suite_of(self, assignment: Assignment) -> Suite:
         if self._suite is None or self._suite.sha256 != assignment.suite_sha256:
@@ -72,11 +74,16 @@ class Worker:
     def _attach(self, assignment: Assignment) -> None:
         if assignment.files is None:
             return
+        same_base = assignment.trained_on == self.engine.info.base_fingerprint
         for folder in verified_sources(assignment.sources, assignment.files):
             try:
-                self._engine.attach(folder)
+                self.engine.attach(folder)
             except CheckpointVanished:
                 continue  # rotated away while loading; the next source may still have it
+            except BaseModelMismatch as error:
+                if same_base:  # then it is not the base model's fault
+                    raise CheckpointRejected(error.message, hint=error.hint) from error
+                raise
             return
 
     def _answer(self, assignment: Assignment, suite: Suite, on_step: OnStep) -> NoiseFloor:
@@ -90,15 +97,15 @@ class Worker:
 
         def on_answer(answer: Answer) -> None:
             results[answer.case_id] = score(answer)
-            self._send(CaseDone(results[answer.case_id]))
+            self._send(CaseDone(assignment.number, results[answer.case_id]))
 
         done = set(assignment.done)
         left = [request for request in requests if request.case_id not in done]
-        self._engine.answer(left, assignment.decoding, on_answer, on_step, plan_for=requests)
-        if self._engine.info.exact:
+        self.engine.answer(left, assignment.decoding, on_answer, on_step, plan_for=requests)
+        if self.engine.info.exact:
             return NoiseFloor(0.0, len(cases), "answers are bit-identical in every layout tried at start")
         return measure_noise(
-            self._engine,
+            self.engine,
             left,
             assignment.decoding,
             on_step,
@@ -120,7 +127,7 @@ class Worker:
                 )
             if now - reported >= PROGRESS_SECONDS:
                 reported = now
-                self._send(Progress("answering", tokens))
+                self._send(Progress("answering", tokens, assignment.number))
 
         def on_step(tokens: int) -> None:
             check(tokens)
@@ -129,9 +136,11 @@ class Worker:
         return on_step
 
 
-def failure_of(error: SidestepError) -> Failed:
-    """Which kind of failure an error is. Pure."""
-    if isinstance(error, CheckpointRejected):
+def failure_of(error: SidestepError, number: int = 0) -> Failed:
+    """Which kind of failure an error is, for assignment ``number``. Pure."""
+    if isinstance(error, BaseModelMismatch):
+        kind = FailureKind.UNFIT
+    elif isinstance(error, CheckpointRejected):
         kind = FailureKind.REJECTED
     elif isinstance(error, CheckpointVanished):
         kind = FailureKind.VANISHED
@@ -141,4 +150,4 @@ def failure_of(error: SidestepError) -> Failed:
         kind = FailureKind.FATAL
     else:
         kind = FailureKind.ATTEMPT
-    return Failed(kind, error.message, error.hint)
+    return Failed(kind, error.message, error.hint, number)

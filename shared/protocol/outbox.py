@@ -23,6 +23,7 @@ from pathlib import Path
 from sidestep.shared.errors import PublishError
 from sidestep.shared.files import (
     CHUNK_BYTES,
+    NotARegularFile,
     fsync_folder,
     open_regular,
     read_bounded,
@@ -35,6 +36,7 @@ from sidestep.shared.protocol.layout import MARKER_NAME, MAX_MARKER_BYTES, Model
 from sidestep.shared.protocol.marker import FileEntry, InvalidMarker, Marker, parse_marker
 
 TOMBSTONE_SUFFIX = ".skipped"
+DROPPED = "dropped from the outbox over its limit before it was evaluated"
 MAX_SMALL_FILE_BYTES = 512 << 20
 
 _ENTRY = re.compile(r"(0|[1-9]\d{0,11})-([0-9a-f]{12})")
@@ -147,24 +149,32 @@ def _link_or_copy(source: Path, descriptor: int, target: Path) -> None:
             os.fsync(copy.fileno())
 
 
+def entry_paths(model: ModelFolder) -> list[Path]:
+    """Where the entries and tombstones of an outbox are, by name. Raises OSError when it cannot be listed."""
+    if model.outbox.is_symlink():  # what it leads to is another training's, and would be deleted when it is done
+        raise NotARegularFile(errno.ELOOP, "is a symbolic link", str(model.outbox))
+    return [path for path in _listing(model.outbox) if _ENTRY.fullmatch(path.name.removesuffix(TOMBSTONE_SUFFIX))]
+
+
+def read_entry(path: Path) -> Held | Tombstone | None:
+    """What is at one of these paths; None when it is gone, unreadable, or not what its name says."""
+    if path.name.endswith(TOMBSTONE_SUFFIX):
+        marker = _read_marker(path)
+        return Tombstone(path, marker, DROPPED) if marker else None
+    marker = _read_marker(path / MARKER_NAME)
+    return Held(path, marker) if marker and path.name == entry_name(marker) else None
+
+
 def held_entries(model: ModelFolder) -> list[Held]:
-    """Every readable entry, oldest step first. Entries that are not what their name says are left alone."""
-    found = []
-    for path in _listing(model.outbox):
-        marker = _read_marker(path / MARKER_NAME) if _ENTRY.fullmatch(path.name) else None
-        if marker and path.name == entry_name(marker):
-            found.append(Held(path, marker))
-    return sorted(found, key=lambda held: held.marker.step)
+    """Every readable entry, oldest step first."""
+    entries = map(read_entry, entry_paths(model))
+    return sorted((entry for entry in entries if isinstance(entry, Held)), key=lambda held: held.marker.step)
 
 
 def tombstones(model: ModelFolder) -> list[Tombstone]:
     """Every entry that was dropped over the limit, oldest step first."""
-    found = []
-    for path in _listing(model.outbox):
-        stem = path.name.removesuffix(TOMBSTONE_SUFFIX)
-        if stem != path.name and _ENTRY.fullmatch(stem) and (marker := _read_marker(path)):
-            found.append(Tombstone(path, marker, "dropped from the outbox over its limit before it was evaluated"))
-    return sorted(found, key=lambda stone: stone.marker.step)
+    entries = map(read_entry, entry_paths(model))
+    return sorted((entry for entry in entries if isinstance(entry, Tombstone)), key=lambda stone: stone.marker.step)
 
 
 def enforce_limits(model: ModelFolder, limits: OutboxLimits, is_done: Callable[[Marker], bool]) -> list[Held]:

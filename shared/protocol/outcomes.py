@@ -27,6 +27,14 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     ERROR = "error"
 
+    @property
+    def settles(self) -> bool:
+        """Whether the checkpoint's files may go: it was evaluated, or what is wrong with them was verified.
+
+        After an error they stay: whatever failed may be mended, and a rerun then needs them.
+        """
+        return self in (Outcome.EVALUATED, Outcome.REJECTED, Outcome.SKIPPED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRecord:
@@ -57,15 +65,15 @@ def read_outcome(folder: Path) -> OutcomeRecord | None:
     return parse_outcome(read_bounded(folder / OUTCOME_NAME, MAX_MARKER_BYTES))
 
 
-def has_outcome(reports: ReportsFolder, checkpoint: CheckpointKey) -> bool:
-    """Whether any committed outcome, current or archived, is of exactly this checkpoint."""
+def is_settled(reports: ReportsFolder, checkpoint: CheckpointKey) -> bool:
+    """Whether nobody needs the held files of exactly this checkpoint any more, by an outcome, current or archived."""
     archived = reports.archive.glob(f"*/{glob.escape(checkpoint.model_folder)}/{checkpoint.label}*")
-    return any(_key_of_outcome(folder) == checkpoint for folder in (reports.root / checkpoint.label, *archived))
+    return any(_settles(folder, checkpoint) for folder in (reports.root / checkpoint.label, *archived))
 
 
-def _key_of_outcome(folder: Path) -> CheckpointKey | None:
+def _settles(folder: Path, checkpoint: CheckpointKey) -> bool:
     try:
         record = read_outcome(folder)
     except OSError:
-        return None
-    return record.identity.key if record else None
+        return False
+    return record is not None and record.identity.key == checkpoint and record.outcome.settles

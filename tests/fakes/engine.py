@@ -5,7 +5,7 @@ Its behaviour comes from the JSON file that SIDESTEP_FAKE_ENGINE names, read ane
      "hold_after": {"<step or base>": N},      wait after N answers until the file HOLD is deleted
      "late_after": {"<step or base>": N},      after N answers the worker's clock goes forward by an hour
      "die": ["<step>", ...],                   kill the process at the first answer
-     "fail": {"<step>": "rejected|vanished|attempt|bug"},
+     "fail": {"<step>": "rejected|vanished|unfit|attempt|bug"},
      "log": "path"}                            one line per answered case
 """
 
@@ -22,7 +22,13 @@ from typing import Any
 from sidestep.evaluator.cases.exchange import Answer, Decoding, EngineInfo, Request
 from sidestep.evaluator.engine.protocol import OnAnswer, OnStep
 from sidestep.evaluator.settings import EngineSettings
-from sidestep.shared.errors import BaseModelError, CheckpointRejected, CheckpointVanished, EngineError
+from sidestep.shared.errors import (
+    BaseModelError,
+    BaseModelMismatch,
+    CheckpointRejected,
+    CheckpointVanished,
+    EngineError,
+)
 
 SCRIPT_VARIABLE = "SIDESTEP_FAKE_ENGINE"
 HOLD_SECONDS = 300.0  # a test that forgets to let go must end
@@ -45,6 +51,8 @@ class FakeEngine:
         failure = _script().get("fail", {}).get(step)
         if failure == "rejected":
             raise CheckpointRejected("the table says so")
+        if failure == "unfit":
+            raise BaseModelMismatch("the adapter does not fit the base model: the table says so")
         if failure == "vanished":
             raise CheckpointVanished("the table says so")
         if failure == "attempt":

@@ -77,13 +77,25 @@ def test_until_idle_evaluates_what_appears_meanwhile(expert: FakeExpert) -> None
     assert expert.outcomes()["checkpoint-10"] == "evaluated"
 
 
-def test_no_test_cases_is_no_error_and_needs_no_model(expert: FakeExpert) -> None:
+def test_without_test_cases_everything_stays_pending_and_no_model_is_needed(expert: FakeExpert) -> None:
     expert.publish(10)
     (expert.root / "tests" / "test_cases.json").unlink()
-    done = expert.run("watch", "--once")
+    done = expert.run("watch", "--once", code=1)
     assert "nothing to test" in done.stderr
-    assert expert.outcomes() == {"checkpoint-10": "skipped"}
+    assert expert.outcomes() == {}
     assert expert.answered() == []
+
+
+def test_beside_a_training_without_test_cases_nothing_to_test_is_not_a_failure(expert: FakeExpert) -> None:
+    """The expert is trained like any other; its checkpoints wait for test cases."""
+    expert.publish(10)
+    (expert.root / "tests" / "test_cases.json").unlink()
+    process = expert.start("watch", "--drain-on-stdin-close", stdin=subprocess.PIPE)
+    _, log = process.communicate(timeout=TIMEOUT_SECONDS)  # closes its standard input
+    assert process.returncode == 0, log
+    assert "nothing to test" in log
+    assert expert.outcomes() == {}
+    assert len(list(expert.model.outbox.iterdir())) == 1
 
 
 def test_the_same_step_saved_again_is_another_outcome_and_the_old_one_is_kept(expert: FakeExpert) -> None:

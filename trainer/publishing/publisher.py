@@ -45,7 +45,7 @@ from sidestep.shared.protocol.layout import (
 )
 from sidestep.shared.protocol.marker import FileEntry, Marker
 from sidestep.shared.protocol.outbox import OutboxLimits, enforce_limits, stage, sweep_leftovers
-from sidestep.shared.protocol.outcomes import has_outcome
+from sidestep.shared.protocol.outcomes import is_settled
 from sidestep.shared.protocol.pace import PaceFile
 from sidestep.shared.protocol.place import reports_of
 from sidestep.trainer.publishing.launch import (
@@ -313,7 +313,7 @@ class PublishCheckpoint(TrainerCallback):
         reports = reports_of(model)
 
         def is_done(marker: Marker) -> bool:
-            return has_outcome(reports, marker.key(model.root.name))
+            return is_settled(reports, marker.key(model.root.name))
 
         for held in enforce_limits(model, self._limits, is_done):
             log.warning(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from sidestep.evaluator.engine.adapters import ADAPTER_WEIGHTS, ResidentModel
-from sidestep.shared.errors import CheckpointRejected, CheckpointVanished
+from sidestep.shared.errors import BaseModelMismatch, CheckpointRejected, CheckpointVanished, SidestepError
 from tests.fakes.adapters import ADAPTERS
 
 TOKENS = torch.tensor([[5, 40, 77, 130, 9, 31]])
@@ -114,15 +114,17 @@ def _only_pickle(folder: Path) -> None:
         (_config(auto_mapping={"base_model_class": "X"}), "names code"),
         (_config(modules_to_save=["lm_head"]), "replaces whole modules"),
         (_config(bias="all"), "biases"),
+        (_config(init_lora_weights="pissa"), "init_lora_weights = 'pissa' changes the base model's weights"),
+        (_config(init_lora_weights="pissa_niter_16"), "init_lora_weights"),
+        (_config(init_lora_weights="olora"), "init_lora_weights"),
+        (_config(init_lora_weights="loftq"), "init_lora_weights"),
+        (_config(init_lora_weights="corda"), "init_lora_weights"),
+        (_config(init_lora_weights={"x": 1}), "init_lora_weights"),
         (_config(peft_type="EVIL"), "adapter type"),
         (_config(target_modules="all-linear"), "not a list"),
-        (_config(target_modules=["q_proj", "nowhere"]), "no module nowhere"),
         (_config(target_modules=["embed_tokens"]), "not a linear layer"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "adapter_config.json").write_text("[]"), "not a JSON object"),
-        (_tensors(lambda state: state.pop(_first(state))), "is missing"),
-        (_tensors(lambda state: state.update({"base_model.model.x": torch.zeros(1)})), "does not belong"),
-        (_tensors(lambda state: state.update({_first(state): torch.zeros(3, 3)})), "does not fit"),
         (_tensors(lambda state: state[_first(state)].fill_(float("nan"))), "NaN"),
         (lambda folder: (folder / ADAPTER_WEIGHTS).write_bytes(b"x" * 40), "safetensors|truncated|too large"),
     ],
@@ -130,10 +132,46 @@ def _only_pickle(folder: Path) -> None:
 def test_hostile_or_damaged_adapters_are_rejected_and_the_base_is_untouched(
     resident: ResidentModel, adapters: dict[str, Path], tmp_path: Path, damage: Callable[[Path], object], reason: str
 ) -> None:
+    _assert_refused(resident, adapters, tmp_path, damage, CheckpointRejected, reason)
+
+
+@pytest.mark.parametrize("method", [True, False, "gaussian", "orthogonal", "eva"])
+def test_starts_that_leave_the_base_model_as_it_is_are_evaluated(
+    resident: ResidentModel, adapters: dict[str, Path], tmp_path: Path, method: object
+) -> None:
+    folder = Path(shutil.copytree(adapters["lora"], tmp_path / "adapter"))
+    _config(init_lora_weights=method)(folder)
+    resident.attach(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_config(target_modules=["q_proj", "nowhere"]), "no module nowhere"),
+        (_tensors(lambda state: state.pop(_first(state))), "is missing"),
+        (_tensors(lambda state: state.update({"base_model.model.x": torch.zeros(1)})), "does not belong"),
+        (_tensors(lambda state: state.update({_first(state): torch.zeros(3, 3)})), "does not fit"),
+    ],
+)
+def test_an_adapter_of_another_base_model_is_a_mismatch_and_the_base_is_untouched(
+    resident: ResidentModel, adapters: dict[str, Path], tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    """It may be whole, and the base model the wrong one."""
+    _assert_refused(resident, adapters, tmp_path, damage, BaseModelMismatch, reason)
+
+
+def _assert_refused(
+    resident: ResidentModel,
+    adapters: dict[str, Path],
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    error: type[SidestepError],
+    reason: str,
+) -> None:
     before, modules = _weights(resident), [type(module) for module in resident.model.modules()]
     folder = Path(shutil.copytree(adapters["lora"], tmp_path / "adapter"))
     damage(folder)
-    with pytest.raises(CheckpointRejected, match=reason):
+    with pytest.raises(error, match=reason):
         resident.attach(folder)
     _assert_same(resident, before)
     assert [type(module) for module in resident.model.modules()] == modules

@@ -13,7 +13,7 @@ from sidestep.evaluator.engine.layout import Chunk
 from sidestep.evaluator.engine.quantization import bitsandbytes_config
 from sidestep.evaluator.engine.transformers_engine import TransformersEngine, create
 from sidestep.evaluator.settings import EngineSettings
-from sidestep.shared.errors import CheckpointRejected, ConfigError
+from sidestep.shared.errors import BaseModelMismatch, ConfigError
 from sidestep.shared.quantized_weights import keep_exact
 from tests.fakes.engine_requests import answers_of, random_requests, texts_of
 
@@ -59,7 +59,7 @@ def test_adapters_beside_a_quantized_base(
 
 
 def test_full_weights_are_refused(quantized: tuple[TransformersEngine, str], base_model: Path) -> None:
-    with pytest.raises(CheckpointRejected, match="quantized"):
+    with pytest.raises(BaseModelMismatch, match="quantized"):
         quantized[0].attach(base_model)
 
 

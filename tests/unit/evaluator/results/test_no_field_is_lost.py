@@ -144,7 +144,7 @@ def ending() -> Ending:
 
 def test_everything_that_an_ending_says_is_in_its_report(ending: Ending, tmp_path: Path) -> None:
     assert {field.name for field in fields(Ending)} == set(ENDING) | OTHERWISE_WRITTEN
-    assert {field.name for field in fields(Finished)} == set(WORK) | {"kind"}
+    assert {field.name for field in fields(Finished)} == set(WORK) | {"kind", "number"}
     report = report_of(ending, tmp_path)
     assert lost_on_the_way(ending, report) == []
     assert (report["timing"]["started_at"], report["timing"]["finished_at"]) == (
@@ -185,7 +185,7 @@ def test_a_field_that_is_lost_on_the_way_is_seen(ending: Ending, tmp_path: Path)
 
 def test_the_workers_pipe_and_an_attempts_file_keep_every_field(tmp_path: Path) -> None:
     case, engine = filled(CaseResult), filled(EngineInfo)
-    for event in (CaseDone(case), Ready(engine), Finished(1.5, 2.5, filled(Sharing), filled(NoiseFloor))):
+    for event in (CaseDone(1, case), Ready(engine), Finished(1.5, 2.5, filled(Sharing), filled(NoiseFloor))):
         assert decode_event(encode(event)) == event
     reports, identity = ReportsFolder(tmp_path), Identity(CheckpointKey("m", 1, "h"), "s", "d")
     with open_attempt(reports, identity) as attempt:

@@ -54,8 +54,8 @@ def test_messages_survive_the_pipe() -> None:
         assert encode(decode_command(line)) == line
     info = EngineInfo(base_model="x", device="cpu", versions={"a": "1"}, notes=("n",), exact=True)
     events = [
-        Ready(info), CaseDone(RESULT), Progress("x", 3),
-        Finished(1.0, 2.0), Failed(FailureKind.ATTEMPT, "m", None, True),
+        Ready(info), CaseDone(7, RESULT), Progress("x", 3, 7),
+        Finished(1.0, 2.0, number=7), Failed(FailureKind.ATTEMPT, "m", None, 7, True),
     ]  # fmt: skip
     for event in events:
         assert encode(decode_event(encode(event))) == encode(event)  # type: ignore[arg-type]

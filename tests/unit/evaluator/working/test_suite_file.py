@@ -15,7 +15,8 @@ from sidestep.shared.errors import SuiteError
 
 
 def _write(path: Path, *prompts: str) -> None:
-    path.write_text(json.dumps([{"id": f"c{n}", "prompt": prompt} for n, prompt in enumerate(prompts)]))
+    cases = [{"id": f"c{n}", "prompt": prompt, "expected_keywords": ["x"]} for n, prompt in enumerate(prompts)]
+    path.write_text(json.dumps(cases))
 
 
 def test_it_is_loaded_once_for_each_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +65,15 @@ def test_no_file_is_no_suite(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert len([record for record in caplog.records if "nothing to test" in record.message]) == 1
     _write(path, "a")
     assert file.read() is not None
+
+
+@pytest.mark.parametrize("cases", [[], [{"id": "a", "prompt": "say it"}]])
+def test_a_suite_that_decides_nothing_is_a_problem_until_it_does(tmp_path: Path, cases: list[dict[str, str]]) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(cases))
+    file = SuiteFile(path)
+    assert file.read() is None
+    assert file.problem is not None and not file.is_missing
+    _write(path, "a")
+    assert file.read() is not None
+    assert file.problem is None

@@ -18,7 +18,7 @@ from sidestep.evaluator.sharing.policy import Policy
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, FailureKind, Finished
 from sidestep.evaluator.working.worker import Worker, failure_of
-from sidestep.evaluator.working.worker_main import next_assignment
+from sidestep.evaluator.working.worker_loop import next_assignment
 from sidestep.shared import errors
 from sidestep.shared.errors import DeadlinePassed
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import OUTCOME_NAME, ReportsFolder
-from sidestep.shared.protocol.outcomes import Outcome, OutcomeRecord, has_outcome, parse_outcome
+from sidestep.shared.protocol.outcomes import Outcome, OutcomeRecord, is_settled, parse_outcome
 
 KEY = CheckpointKey("tiny", 5, "a" * 64)
 RECORD = OutcomeRecord(
@@ -40,15 +41,21 @@ def test_anything_else_is_none(changes: dict[str, object]) -> None:
 def test_an_outcome_is_found_in_its_place_and_in_the_archive(tmp_path: Path, place: str) -> None:
     _put(tmp_path / place, RECORD.to_bytes())
     reports = ReportsFolder(tmp_path)
-    assert has_outcome(reports, KEY)
-    assert not has_outcome(reports, CheckpointKey("tiny", 5, "b" * 64))
-    assert not has_outcome(reports, CheckpointKey("other", 5, "a" * 64))
-    assert not has_outcome(reports, CheckpointKey("tiny", 6, "a" * 64))
+    assert is_settled(reports, KEY)
+    assert not is_settled(reports, CheckpointKey("tiny", 5, "b" * 64))
+    assert not is_settled(reports, CheckpointKey("other", 5, "a" * 64))
+    assert not is_settled(reports, CheckpointKey("tiny", 6, "a" * 64))
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_held_files_may_go_only_when_nobody_needs_them_any_more(tmp_path: Path, outcome: Outcome) -> None:
+    _put(tmp_path / "checkpoint-5", replace(RECORD, outcome=outcome).to_bytes())
+    assert is_settled(ReportsFolder(tmp_path), KEY) is (outcome not in (Outcome.ERROR, Outcome.VANISHED))
 
 
 def test_an_outcome_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     _put(tmp_path / "checkpoint-5", b"{")
-    assert not has_outcome(ReportsFolder(tmp_path), KEY)
+    assert not is_settled(ReportsFolder(tmp_path), KEY)
 
 
 def test_the_label_is_the_name_of_the_reports_folder() -> None:

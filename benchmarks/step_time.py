@@ -34,7 +34,7 @@ from sidestep.evaluator.sharing.slowdown import Step, estimate, slowdown_over
 from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Finished, Ready, Start
 from sidestep.evaluator.working.worker_process import WorkerProcess
-from sidestep.shared.launch.processes import own_group
+from sidestep.shared.launch.processes import NEW_GROUP
 from sidestep.shared.protocol.checkpoint import describe_files
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.shared.protocol.pace import read_pace
@@ -73,7 +73,7 @@ class Training:
             process = subprocess.Popen(
                 [*program, str(base), str(model.root), device],
                 cwd=ROOT, env=environment | {"HF_HUB_OFFLINE": "1"}, stdout=output, stderr=output,
-                **own_group(),
+                **NEW_GROUP,
             )  # fmt: skip
         return cls(process, model, log)
 

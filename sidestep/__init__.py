@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sidestep.shared.errors import SidestepError
+    from sidestep.shared.protocol.marker import RunDescription
     from sidestep.shared.protocol.outbox import OutboxLimits
-    from sidestep.trainer.advice import FollowAdvice
+    from sidestep.trainer.publishing.advice import FollowAdvice
     from sidestep.trainer.publishing.launch import LaunchOptions
-    from sidestep.trainer.publishing.publisher import PublishCheckpoint, RunDescription
+    from sidestep.trainer.publishing.publisher import PublishCheckpoint
 
 __all__ = ["FollowAdvice", "LaunchOptions", "OutboxLimits", "PublishCheckpoint", "RunDescription", "SidestepError"]
 
 _HOMES = {
-    "FollowAdvice": "sidestep.trainer.advice",
+    "FollowAdvice": "sidestep.trainer.publishing.advice",
     "LaunchOptions": "sidestep.trainer.publishing.launch",
     "OutboxLimits": "sidestep.shared.protocol.outbox",
     "PublishCheckpoint": "sidestep.trainer.publishing.publisher",
-    "RunDescription": "sidestep.trainer.publishing.publisher",
+    "RunDescription": "sidestep.shared.protocol.marker",
     "SidestepError": "sidestep.shared.errors",
 }
 

@@ -23,6 +23,7 @@ from sidestep.shared.protocol.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
     expert_manifest,
+    find_expert,
     read_manifest,
     without_comments,
 )
@@ -177,11 +178,12 @@ def _with_expert(values: dict[str, Any], manifest: Manifest | None) -> dict[str,
 
 
 def _manifest_of(output_dir: Path) -> Manifest | None:
-    """The manifest that belongs to a weights folder: beside it, else in the current folder."""
-    for path in (output_dir.parent / "manifest.json", Path("manifest.json")):
-        if path.is_file():
+    """The manifest of the expert around a weights folder, else of the current folder, where the host starts us."""
+    experts = (find_expert(output_dir), ExpertFolder(Path()))
+    for expert in experts:
+        if expert and expert.manifest.is_file():
             try:
-                return read_manifest(path)
+                return read_manifest(expert.manifest)
             except ManifestError as error:
                 log.warning("name and version are unknown: %s", error)
     return None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.logs import get_logger
-from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_complete
-from sidestep.shared.protocol.layout import ModelFolder, checkpoint_step
+from sidestep.shared.protocol.checkpoint import IncompleteCheckpoint, check_complete, checkpoint_steps
+from sidestep.shared.protocol.layout import ModelFolder
 
 log = get_logger("trainer")
 
@@ -27,7 +27,7 @@ def resume_from(named: str | None, folder: ModelFolder) -> Path | None:
                 f"cannot resume from {path}: {error}", hint="name a complete checkpoint, or latest"
             ) from error
         return path
-    for step in sorted(_steps(folder), reverse=True):
+    for step in reversed(checkpoint_steps(folder, follow_links=True)):
         try:
             check_complete(folder.checkpoint(step))
         except (IncompleteCheckpoint, OSError) as error:
@@ -36,10 +36,3 @@ def resume_from(named: str | None, folder: ModelFolder) -> Path | None:
             return folder.checkpoint(step)
     log.warning("no complete checkpoint in %s: training starts anew", folder.root)
     return None
-
-
-def _steps(folder: ModelFolder) -> list[int]:
-    if not folder.root.is_dir():
-        return []
-    steps = (checkpoint_step(path.name) for path in folder.root.iterdir())
-    return [step for step in steps if step is not None]

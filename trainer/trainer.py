@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from sidestep.shared.errors import SidestepError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import ModelFolder, WeightsFolder
+from sidestep.shared.protocol.marker import RunDescription
 from sidestep.trainer.adapter_setup import adapter_config
-from sidestep.trainer.advice import FollowAdvice
 from sidestep.trainer.arguments import checkpointing, training_arguments
 from sidestep.trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
 from sidestep.trainer.config import TrainingConfig
@@ -31,7 +31,8 @@ from sidestep.trainer.model_loader import (
     locate_base_model,
 )
 from sidestep.trainer.objectives import Subject, build_trainer
-from sidestep.trainer.publishing.publisher import PublishCheckpoint, RunDescription
+from sidestep.trainer.publishing.advice import FollowAdvice
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 from sidestep.trainer.resume import resume_from
 from sidestep.trainer.soft_prompts import adapted_model, save_soft_prompt, train_soft_prompts
 from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter

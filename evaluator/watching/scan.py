@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sidestep.shared.files import NotARegularFile, TooLarge, read_bounded
+from sidestep.shared.protocol.checkpoint import checkpoint_steps
 from sidestep.shared.protocol.identity import CheckpointKey
 from sidestep.shared.protocol.layout import (
     MARKER_NAME,
@@ -26,7 +27,6 @@ from sidestep.shared.protocol.layout import (
     OUTBOX_NAME,
     ModelFolder,
     checkpoint_name,
-    checkpoint_step,
 )
 from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
 from sidestep.shared.protocol.outbox import Tombstone, entry_paths, read_entry
@@ -136,16 +136,6 @@ def candidate_of(model: ModelFolder, marker: Marker, *sources: Path) -> Candidat
     """The checkpoint that a marker speaks of, to be read from ``sources``."""
     reason = f"cannot be evaluated because {marker.not_evaluable}" if marker.not_evaluable else None
     return Candidate(marker.key(model.root.name), sources, marker, rejected=reason)
-
-
-def checkpoint_steps(model: ModelFolder) -> list[int]:
-    """Steps of all checkpoint folders, ascending; links and foreign names do not count."""
-    try:
-        entries = list(os.scandir(model.root))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    steps = (checkpoint_step(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
-    return sorted(step for step in steps if step is not None)
 
 
 def _read_held(model: ModelFolder, path: Path) -> Candidate | None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestep.evaluator.settings import EvaluatorSettings
-from sidestep.evaluator.watching.scan import checkpoint_steps
-from sidestep.shared.protocol.checkpoint import read_trainer_state
+from sidestep.shared.protocol.checkpoint import checkpoint_steps, read_trainer_state
 from sidestep.shared.protocol.layout import ModelFolder
-from sidestep.shared.protocol.marker import UNMARKED_RUN, FileEntry, Marker
+from sidestep.shared.protocol.marker import UNMARKED_RUN, FileEntry, Marker, RunDescription
 from sidestep.shared.protocol.place import Place
 
 
@@ -33,17 +32,13 @@ class UnmarkedDescription:
 
     def build_marker(self, folder: Path, step: int, files: tuple[FileEntry, ...], not_evaluable: str | None) -> Marker:
         """What a publisher would have said, as far as the folder tells. Raises IncompleteCheckpoint."""
-        state = read_trainer_state(folder)
         return Marker(
             run_id=UNMARKED_RUN,
             step=step,
-            expert_name=self.expert_name,
-            expert_version=self.expert_version,
-            base_model=self.base_model,
+            run=RunDescription(self.expert_name, self.expert_version, self.base_model),
             not_evaluable=not_evaluable,
             files=files,
-            train_loss=state.train_loss,
-            learning_rate=state.learning_rate,
+            metrics=read_trainer_state(folder).metrics,
         )
 
 

@@ -60,8 +60,8 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> Report:
         checkpoint=identity.label,
         step=identity.key.step,
         timestamp=_iso(ending.finished_at) or "",
-        expert_name=marker.expert_name if marker and known else settings.expert_name,
-        expert_version=marker.expert_version if marker and known else settings.expert_version,
+        expert_name=marker.run.expert_name if marker and known else settings.expert_name,
+        expert_version=marker.run.expert_version if marker and known else settings.expert_version,
         outcome=ending.outcome,
         reason=ending.reason,
         test_results=count_results(cases),
@@ -119,10 +119,10 @@ def _training(marker: Marker | None) -> TrainingEntry:
         return TrainingEntry()
     return TrainingEntry(
         run_id=marker.run_id,
-        loss=marker.train_loss,
-        learning_rate=marker.learning_rate,
-        seconds_per_step=marker.seconds_per_step,
-        adapter_type=marker.adapter_type,
+        loss=marker.metrics.train_loss,
+        learning_rate=marker.metrics.learning_rate,
+        seconds_per_step=marker.metrics.seconds_per_step,
+        adapter_type=marker.run.adapter_type,
     )
 
 

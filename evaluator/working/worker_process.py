@@ -12,7 +12,7 @@ from typing import IO, cast
 from pydantic import ValidationError
 
 from sidestep.evaluator.working.messages import Command, Event, decode_event, encode
-from sidestep.shared.launch.processes import OWN_SESSION, own_group
+from sidestep.shared.launch.processes import NEW_GROUP, NEW_SESSION
 from sidestep.shared.logs import get_logger
 
 log = get_logger("evaluator.worker")
@@ -35,7 +35,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            **(OWN_SESSION if own_session else own_group()),
+            **(NEW_SESSION if own_session else NEW_GROUP),
         )
         worker = cls(process)
         os.set_blocking(worker.events.fileno(), False)

@@ -29,13 +29,18 @@ MODULES = {
 
 def require_extras(command: str, *roles: str) -> None:
     """End the program with one line when a package that ``roles`` need is not installed."""
-    missing = sorted({module for role in roles for module in MODULES[role] if not is_installed(module)})
-    if not missing:
+    named = missing_modules(*roles)
+    if not named:
         return
     extra = roles[0] if len(roles) == 1 else "all"
-    named = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
     sys.stderr.write(f"{command}: error: not installed: {named}; pip install 'sidestep[{extra}]'\n")
     raise SystemExit(EXIT_FAILURE)
+
+
+def missing_modules(*roles: str) -> str:
+    """The first few of the modules that ``roles`` need and that are not installed, for people; empty when all are."""
+    missing = sorted({module for role in roles for module in MODULES[role] if not is_installed(module)})
+    return ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
 
 
 def is_installed(module: str) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from sidestep.shared.commands.exit_codes import EXIT_FAILURE, EXIT_REGRESSION
-from sidestep.shared.launch.processes import OWN_SESSION, own_group
+from sidestep.shared.launch.processes import NEW_GROUP, NEW_SESSION
 from sidestep.shared.logs import get_logger
 
 log = get_logger("sidestep")
@@ -80,7 +80,7 @@ class CoLaunch:
         if self._one_session:
             # Inherited: a background group of a terminal's session would be stopped for good when it uses the terminal.
             handlers |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTTIN, signal.SIGTTOU)}
-        apart = own_group() if self._one_session else OWN_SESSION
+        grouping = NEW_GROUP if self._one_session else NEW_SESSION
         try:
             trainer_output, evaluator_output = self._outputs
             evaluator = subprocess.Popen(
@@ -88,10 +88,12 @@ class CoLaunch:
                 stdin=subprocess.PIPE,
                 stdout=evaluator_output,
                 stderr=evaluator_output,
-                **apart,
+                **grouping,
             )
             try:
-                trainer = subprocess.Popen(self._trainer_command, stdout=trainer_output, stderr=trainer_output, **apart)
+                trainer = subprocess.Popen(
+                    self._trainer_command, stdout=trainer_output, stderr=trainer_output, **grouping
+                )
             except BaseException:
                 evaluator.kill()
                 raise

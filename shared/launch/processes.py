@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TypedDict
 
 
-class Apart(TypedDict, total=False):
-    """Arguments of subprocess.Popen."""
+class ProcessGrouping(TypedDict, total=False):
+    """Arguments of subprocess.Popen that say where a child belongs."""
 
     start_new_session: bool
     process_group: int
 
 
-OWN_SESSION: Apart = {"start_new_session": True}
-
-
-def own_group() -> Apart:
-    """A process group of its own in our session; before Python 3.11 a session of its own."""
-    return {"process_group": 0} if sys.version_info >= (3, 11) else OWN_SESSION
+NEW_SESSION: ProcessGrouping = {"start_new_session": True}
+NEW_GROUP: ProcessGrouping = {"process_group": 0}  # in our session
 
 
 def leads_session() -> bool:

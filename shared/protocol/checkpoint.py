@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from sidestep.shared.files import open_regular, read_bounded, sha256_of
-from sidestep.shared.protocol.layout import INCOMPLETE_SENTINEL, checkpoint_step
-from sidestep.shared.protocol.marker import FileEntry
+from sidestep.shared.protocol.layout import INCOMPLETE_SENTINEL, ModelFolder, checkpoint_step
+from sidestep.shared.protocol.marker import FileEntry, TrainingMetrics
 
 MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 MAX_JSON_BYTES = 256 << 20
@@ -74,6 +74,16 @@ def is_weights(name: str) -> bool:
     return _WEIGHTS.fullmatch(name) is not None
 
 
+def checkpoint_steps(model: ModelFolder, *, follow_links: bool = False) -> list[int]:
+    """Steps of all checkpoint folders, ascending; foreign names do not count, nor links unless they are followed."""
+    try:
+        entries = list(os.scandir(model.root))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    steps = (checkpoint_step(entry.name) for entry in entries if entry.is_dir(follow_symlinks=follow_links))
+    return sorted(step for step in steps if step is not None)
+
+
 def files_that_matter(folder: Path) -> list[str]:
     """Names of the files an evaluator may need: weights in safetensors and small configuration files, sorted."""
     names = (path.name for path in folder.iterdir())
@@ -100,8 +110,7 @@ class TrainerState:
     """What transformers' trainer_state.json says about the step a checkpoint was saved at."""
 
     step: int
-    train_loss: float | None
-    learning_rate: float | None
+    metrics: TrainingMetrics
 
 
 def read_trainer_state(folder: Path) -> TrainerState:
@@ -112,7 +121,7 @@ def read_trainer_state(folder: Path) -> TrainerState:
         raise IncompleteCheckpoint("trainer_state.json has no global_step")
     history = document.get("log_history")
     rows = [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
-    return TrainerState(step, _last_number(rows, "loss"), _last_number(rows, "learning_rate"))
+    return TrainerState(step, TrainingMetrics(_last_number(rows, "loss"), _last_number(rows, "learning_rate")))
 
 
 def check_complete(folder: Path) -> None:

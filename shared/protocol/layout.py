@@ -111,6 +111,7 @@ class WeightsFolder:
 
     @property
     def expert(self) -> ExpertFolder:
+        """The expert whose weights these are, if they are an expert's."""
         return ExpertFolder(self.root.parent)
 
     def model(self, base_model_name: str) -> ModelFolder:

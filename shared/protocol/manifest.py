@@ -67,6 +67,17 @@ def expert_manifest(expert: ExpertFolder) -> Manifest:
     return read_manifest(expert.manifest)
 
 
+def find_expert(folder: Path) -> ExpertFolder | None:
+    """The expert that a folder belongs to, by the nearest manifest.json: this rule says whose manifest is whose.
+
+    ``folder`` may be the expert's own, its weights folder, or a model's folder in that: both processes are pointed at
+    any of them.
+    """
+    folder = folder.resolve()
+    experts = (ExpertFolder(root) for root in (folder, folder.parent, folder.parent.parent))
+    return next((expert for expert in experts if expert.manifest.is_file()), None)
+
+
 def chosen_base_model(override: str | None, manifest: Manifest | None) -> str | None:
     """Where the base model is: what the user says, else ``SIDESTEP_BASE_MODEL``, else what the manifest says."""
     named = manifest.base_model_name if manifest else ""
@@ -76,9 +87,9 @@ def chosen_base_model(override: str | None, manifest: Manifest | None) -> str | 
 def without_comments(value: Any) -> Any:
     """The same JSON value without keys that start with ``_``, at every level."""
     if isinstance(value, dict):
-        return {key: without_comments(each) for key, each in value.items() if not key.startswith("_")}
+        return {key: without_comments(member) for key, member in value.items() if not key.startswith("_")}
     if isinstance(value, list):
-        return [without_comments(each) for each in value]
+        return [without_comments(item) for item in value]
     return value
 
 
@@ -98,5 +109,5 @@ def _base_model(path: Path, document: dict[str, Any]) -> dict[str, Any]:
 def _block(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     block = document.get(key) or {}
     if not isinstance(block, dict):
-        raise ManifestError(f"{path}: '{key}' is no object")
+        raise ManifestError(f"{path}: '{key}' is not an object")
     return block

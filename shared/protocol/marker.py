@@ -1,18 +1,18 @@
 """The marker: the file by which the trainer says that a checkpoint is complete, and what it consists of.
 
 The same document lies in the checkpoint folder as ``READY.json`` and in the outbox entry that holds the
-checkpoint's files (shared.protocol.outbox). Its list of files, with sizes and hashes, is the file list.
+checkpoint's files (shared.protocol.outbox). Names, sizes and hashes of these files are the file list.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from sidestep.shared.files import to_json
 from sidestep.shared.protocol.identity import CheckpointKey
-from sidestep.shared.records import InvalidRecord, parse_record, record_document
+from sidestep.shared.records import FLAT, InvalidRecord, parse_record, record_document
 
 SCHEMA_VERSION = 1
 MAX_FILES = 4096
@@ -44,13 +44,10 @@ class FileEntry:
             raise ValueError("sha256: is not 64 hexadecimal digits")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Marker:
-    """All that the evaluator learns from the trainer about one checkpoint."""
+@dataclass(frozen=True)
+class RunDescription:
+    """What a marker says about the training as a whole: the expert, the base model, what is trained and how."""
 
-    schema_version: int = SCHEMA_VERSION
-    run_id: str
-    step: int
     expert_name: str = "unknown"
     expert_version: str = "unknown"
     base_model: str = ""
@@ -58,11 +55,31 @@ class Marker:
     adapter_type: str = "unknown"
     dtype: str = "unknown"
     prompt_template: str | None = None
-    not_evaluable: str | None = None  # why no evaluator can load it (shards); its files are then the small ones
-    files: tuple[FileEntry, ...]
+
+    def __post_init__(self) -> None:
+        _check_lengths(self)
+
+
+@dataclass(frozen=True)
+class TrainingMetrics:
+    """What is known about a training at a save: the last loss and rate, and seconds per step since the save before."""
+
     train_loss: float | None = None
     learning_rate: float | None = None
     seconds_per_step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """All that the evaluator learns from the trainer about one checkpoint."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    step: int
+    run: RunDescription = field(default_factory=RunDescription, metadata=FLAT)
+    not_evaluable: str | None = None  # why no evaluator can load it (shards); its files are then the small ones
+    files: tuple[FileEntry, ...]
+    metrics: TrainingMetrics = field(default_factory=TrainingMetrics, metadata=FLAT)
     published_at: float | None = None  # wall clock, seconds since the epoch; shown to people, never decided upon
 
     def __post_init__(self) -> None:
@@ -77,10 +94,7 @@ class Marker:
             raise ValueError(f"files: has {len(self.files)} entries, not 1 to {MAX_FILES}")
         if len({entry.name for entry in self.files}) != len(self.files):
             raise ValueError("files: a file is listed twice")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str) and len(value) > MAX_TEXT:
-                raise ValueError(f"{field.name}: is longer than {MAX_TEXT} characters")
+        _check_lengths(self)
 
     @property
     def files_hash(self) -> str:
@@ -99,6 +113,14 @@ class Marker:
 
     def to_bytes(self) -> bytes:
         return to_json(record_document(self))
+
+
+def _check_lengths(record: RunDescription | Marker) -> None:
+    """Raise ValueError for a text that is longer than anybody's marker has."""
+    for member in fields(record):
+        value = getattr(record, member.name)
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(f"{member.name}: is longer than {MAX_TEXT} characters")
 
 
 def parse_marker(content: bytes) -> Marker:

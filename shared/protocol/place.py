@@ -18,6 +18,7 @@ from sidestep.shared.protocol.layout import (
     WeightsFolder,
     checkpoint_step,
 )
+from sidestep.shared.protocol.manifest import find_expert
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,16 @@ def find_place(path: Path, *, weights: Path | None = None, reports: Path | None 
     ``weights`` overrides where an expert's weights are, ``reports`` where the reports go.
     """
     path = path.resolve()
-    if (path / "manifest.json").is_file():
-        expert = ExpertFolder(path)
+    expert = find_expert(path)
+    if expert and expert.root == path:
         chosen = WeightsFolder(weights.resolve()) if weights else expert.weights
         return Place(chosen, ReportsFolder(reports or chosen.reports.root), expert)
     in_weights_folder = is_weights_folder(path.parent) and not is_weights_folder(path)
     if not holds_checkpoints(path) and not in_weights_folder:
-        return _weights_place(WeightsFolder(path), reports)
-    if is_weights_folder(path.parent):
-        around = _weights_place(WeightsFolder(path.parent), reports)
-        return Place(around.weights, around.reports, around.expert, only=ModelFolder(path))
-    return Place(
-        WeightsFolder(path.parent),
-        ReportsFolder(reports or reports_of(ModelFolder(path)).root),
-        None,
-        ModelFolder(path),
-    )
+        weights_folder = WeightsFolder(path)
+        return Place(weights_folder, ReportsFolder(reports or weights_folder.reports.root), expert)
+    model = ModelFolder(path)
+    return Place(WeightsFolder(path.parent), ReportsFolder(reports or reports_of(model).root), expert, only=model)
 
 
 def reports_of(model: ModelFolder) -> ReportsFolder:
@@ -97,7 +92,9 @@ def reports_of(model: ModelFolder) -> ReportsFolder:
 
 def is_weights_folder(path: Path) -> bool:
     return (
-        path.name == "weights" or WeightsFolder(path).reports.root.is_dir() or (path.parent / "manifest.json").is_file()
+        path.name == "weights"
+        or WeightsFolder(path).reports.root.is_dir()
+        or ExpertFolder(path.parent).manifest.is_file()
     )
 
 
@@ -105,9 +102,4 @@ def holds_checkpoints(path: Path) -> bool:
     """Whether checkpoints, or an outbox, lie directly in this folder."""
     if not path.is_dir():
         return False
-    return any(each.name == OUTBOX_NAME or checkpoint_step(each.name) is not None for each in path.iterdir())
-
-
-def _weights_place(weights: WeightsFolder, reports: Path | None) -> Place:
-    expert = weights.expert if weights.expert.manifest.is_file() else None
-    return Place(weights, ReportsFolder(reports or weights.reports.root), expert)
+    return any(entry.name == OUTBOX_NAME or checkpoint_step(entry.name) is not None for entry in path.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sidestep.shared.files import replace_file
 from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
-from sidestep.shared.protocol.marker import FileEntry, Marker
+from sidestep.shared.protocol.marker import FileEntry, Marker, RunDescription, TrainingMetrics
 from sidestep.shared.protocol.outbox import stage
 
 
@@ -36,7 +36,8 @@ def publish_checkpoint(model: ModelFolder, step: int, *, salt: int = 0, version:
     folder = write_checkpoint(model, step, salt=salt)
 
     def describe(files: tuple[FileEntry, ...]) -> Marker:
-        return Marker(run_id="test", step=step, expert_name="fake", expert_version=version, files=files, train_loss=1.5)
+        run, metrics = RunDescription("fake", version), TrainingMetrics(train_loss=1.5)
+        return Marker(run_id="test", step=step, run=run, files=files, metrics=metrics)
 
     held = stage(model, folder, describe)
     replace_file(folder / MARKER_NAME, held.marker.to_bytes())

@@ -25,8 +25,8 @@ def arm(point: str, step: int) -> None:
     from transformers import Trainer
     from transformers.trainer_callback import TrainerState
 
-    import sidestep.trainer.publishing.publisher as publisher
     from sidestep.shared.protocol import outbox
+    from sidestep.trainer.publishing import checkpoint_publisher as publisher
 
     folder = f"checkpoint-{step}"
 

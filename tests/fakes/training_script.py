@@ -21,8 +21,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 
-from sidestep.trainer.publishing.launch import LaunchOptions
-from sidestep.trainer.publishing.publisher import PublishCheckpoint
+from sidestep import LaunchOptions, PublishCheckpoint
 
 DEFAULTS: dict[str, Any] = {
     "max_steps": 6, "per_device_train_batch_size": 1, "save_steps": 2, "logging_steps": 1, "report_to": [],
@@ -68,7 +67,9 @@ def main(request: dict[str, Any]) -> None:
     rows = Dataset.from_list([{"input_ids": [5, 6, 7, 8 + n], "labels": [5, 6, 7, 8 + n]} for n in range(20)])
     callbacks: list[TrainerCallback] = []
     if request.get("publisher") is not None:
-        options = {key: tuple(v) if isinstance(v, list) else v for key, v in request.get("launch", {}).items()}
+        options = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in request.get("launch", {}).items()
+        }
         callbacks.append(PublishCheckpoint(**request["publisher"], evaluator=LaunchOptions(**options)))
     if "sigterm_at" in request:
         from transformers import trainer_jit_checkpoint

@@ -72,7 +72,7 @@ def _check_what_a_training_leaves(done: subprocess.CompletedProcess[str], folder
     assert (model.root / "final" / "adapter_model.safetensors").is_file()
     held = held_entries(model)
     assert [entry.marker.step for entry in held] == [2, 4]
-    assert held[0].marker.adapter_type == adapter_type
+    assert held[0].marker.run.adapter_type == adapter_type
 
 
 def test_subprocess(tmp_path: Path, tiny_model: Path) -> None:
@@ -102,7 +102,9 @@ def test_embedded(tmp_path: Path, tiny_model: Path) -> None:
     config |= {"expert_name": "shop", "expert_version": "2.0", "base_model": {"prompt_template": "chatml"}}
     done = _run("-c", EMBEDDED.format(path=str(REPOSITORY)), json.dumps(config), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    [marker] = {entry.marker.expert_version for entry in held_entries(ModelFolder(tmp_path / "weights" / "tiny-10"))}
+    [marker] = {
+        entry.marker.run.expert_version for entry in held_entries(ModelFolder(tmp_path / "weights" / "tiny-10"))
+    }
     assert marker == "2.0"
 
 

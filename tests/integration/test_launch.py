@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from sidestep.evaluator.sharing.process_priority import sessions_have_weights
-from sidestep.shared.launch.processes import OWN_SESSION, Apart, own_group
+from sidestep.shared.launch.processes import NEW_GROUP, NEW_SESSION, ProcessGrouping
 from tests.fakes.expert import FakeExpert
 from tests.fakes.gate import Gate
 from tests.fakes.reading import read_lines_until
@@ -151,7 +151,7 @@ def test_both_can_be_in_one_session(sessions: str) -> None:
     lines = [line.split() for line in output.splitlines() if line.startswith("session")]
     session_ids, groups = {line[1] for line in lines}, {line[3] for line in lines}
     assert len(groups) == 2, output
-    assert len(session_ids) == (1 if sessions == "one" and sys.version_info >= (3, 11) else 2), output
+    assert len(session_ids) == (1 if sessions == "one" else 2), output
 
 
 def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good() -> None:
@@ -161,7 +161,7 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
         sys.executable, ["-u", "-c", LAUNCH, ask, EVALUATOR, "yes", "one"], cwd=str(REPOSITORY), encoding="utf-8",
         timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
-    terminal.expect("refused" if sys.version_info >= (3, 11) else "ready")
+    terminal.expect("refused")
     terminal.sendline("yes")
     terminal.expect("ended 0 0 False")
     terminal.close()
@@ -169,19 +169,19 @@ def test_in_one_session_a_process_that_asks_the_terminal_is_not_stopped_for_good
 
 
 @pytest.mark.skipif(
-    not sessions_have_weights() or own_group() == OWN_SESSION,
-    reason="needs Linux, outside a group of the cpu controller, and Python 3.11",
+    not sessions_have_weights(),
+    reason="needs Linux, outside a group of the cpu controller",
 )
 @pytest.mark.parametrize(
     ("session", "max_slowdown", "description"),
     [
-        (own_group(), "0", "SCHED_IDLE"),  # as `sidestep up --max-slowdown 0` and launch=True start it
-        (own_group(), "0.02", "a low session weight"),  # bursts need a session of its own
-        (OWN_SESSION, "0", "a low session weight"),  # the idle class would say nothing against another session
+        (NEW_GROUP, "0", "SCHED_IDLE"),  # as `sidestep up --max-slowdown 0` and launch=True start it
+        (NEW_GROUP, "0.02", "a low session weight"),  # bursts need a session of its own
+        (NEW_SESSION, "0", "a low session weight"),  # the idle class would say nothing against another session
     ],
 )
 def test_only_in_the_training_session_the_worker_is_in_the_idle_class(
-    tmp_path: Path, session: Apart, max_slowdown: str, description: str
+    tmp_path: Path, session: ProcessGrouping, max_slowdown: str, description: str
 ) -> None:
     expert = FakeExpert.create(tmp_path / "expert", cases=2)
     expert.publish(10)

@@ -123,7 +123,7 @@ def test_a_training_leaves_its_folders_and_publishes(program: Path, expert: Path
     model = ModelFolder(expert / "weights" / "tiny-10")
     assert (model.root / "final" / "adapter_model.safetensors").is_file()
     markers = [entry.marker for entry in held_entries(model)]
-    assert [(marker.step, marker.expert_name, marker.expert_version) for marker in markers] == [
+    assert [(marker.step, marker.run.expert_name, marker.run.expert_version) for marker in markers] == [
         (2, "shop", "2.0"), (4, "shop", "2.0")
     ]  # fmt: skip
     assert "recomputing" in answer["log"]  # "selective" arrived, as a value or as JSON text
@@ -199,4 +199,4 @@ def test_the_real_manifest_trains(program: Path, tmp_path: Path, way: str) -> No
     folders = [name for name in answer["folders"] if name.startswith("smollm2-135m-instruct/")]
     assert {"smollm2-135m-instruct/final", "smollm2-135m-instruct/adapter"} <= set(folders)
     [marker, *_] = [entry.marker for entry in held_entries(ModelFolder(tmp_path / "weights" / "smollm2-135m-instruct"))]
-    assert marker.adapter_type == "dora"
+    assert marker.run.adapter_type == "dora"

@@ -14,7 +14,7 @@ from tests.fakes.tiny_model import build_tiny_model
 
 # --multi_gpu is what makes accelerate start one process per rank itself; the script then asks for CPU and gloo.
 ACCELERATE = (
-    str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes", "2", "--num_machines", "1",
+    sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1",
     "--multi_gpu", "--mixed_precision", "no", "--dynamo_backend", "no",
     "--main_process_port", "0",
 )  # fmt: skip

@@ -71,7 +71,7 @@ def status_rows(settings: EvaluatorSettings) -> list[StatusRow]:
         done = count_finished_cases(reports, task.identity)
         state = "evaluating" if task.identity.label in evaluating else "pending"
         detail = f"{done} cases finished" if done else ""
-        version = task.candidate.marker.expert_version if task.candidate and task.candidate.marker else ""
+        version = task.candidate.marker.run.expert_version if task.candidate and task.candidate.marker else ""
         rows.append(StatusRow(task.identity.label, state, detail, task.identity.key.model_folder, version))
     return sorted(rows, key=_position)
 

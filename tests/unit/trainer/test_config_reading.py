@@ -152,7 +152,7 @@ def test_wrong_values_are_refused_with_the_field_and_the_reason(
         ("[]", "holds no JSON object"),
         ('{"version": "1"}', "'name' is missing"),
         ('{"name": "x", "version": "1"}', "base_models"),
-        ('{"name": "x", "version": "1", "base_model": {"name": "y"}, "training": 3}', "'training' is no object"),
+        ('{"name": "x", "version": "1", "base_model": {"name": "y"}, "training": 3}', "'training' is not an object"),
     ],
 )
 def test_bad_manifests(tmp_path: Path, content: str | None, reason: str) -> None:

@@ -30,9 +30,10 @@ from sidestep.evaluator.working.evaluation import Ending
 from sidestep.evaluator.working.messages import CaseDone, Finished, Ready, decode_event, encode
 from sidestep.shared.protocol.identity import CheckpointKey, Identity
 from sidestep.shared.protocol.layout import ReportsFolder
-from sidestep.shared.protocol.marker import FileEntry, Marker
+from sidestep.shared.protocol.marker import FileEntry, Marker, RunDescription, TrainingMetrics
 from sidestep.shared.protocol.outcomes import Outcome
 from sidestep.shared.protocol.place import find_place
+from sidestep.shared.records import record_document
 
 # Where a report holds what an ending, the worker's last word and a marker say. A new field fails the tests until its
 # place stands here.
@@ -105,8 +106,8 @@ def with_definition(case: CaseResult, suite: Suite) -> CaseResult:
 
 
 MARKED = Marker(
-    run_id="run", step=7, expert_name="shop", expert_version="3", adapter_type="lora", train_loss=0.25,
-    learning_rate=0.125, seconds_per_step=0.75, files=(FileEntry("a.bin", 1, "0" * 64),),
+    run_id="run", step=7, run=RunDescription("shop", "3", adapter_type="lora"),
+    metrics=TrainingMetrics(0.25, 0.125, 0.75), files=(FileEntry("a.bin", 1, "0" * 64),),
 )  # fmt: skip
 SUITE = Suite("suite", "1", (Case("c", "c", (Message("user", "x"),)),), "5" * 64)
 
@@ -158,11 +159,10 @@ def test_everything_that_an_ending_says_is_in_its_report(ending: Ending, tmp_pat
 
 
 def test_what_a_marker_says_about_the_training_is_in_the_report(ending: Ending, tmp_path: Path) -> None:
-    assert {field.name for field in fields(Marker)} == set(MARKER) | NOT_IN_REPORTS
+    said = record_document(MARKED)
+    assert set(said) == set(MARKER) | NOT_IN_REPORTS
     report = report_of(ending, tmp_path)
-    assert {name: at(report, place) for name, place in MARKER.items()} == {
-        name: getattr(MARKED, name) for name in MARKER
-    }
+    assert {name: at(report, place) for name, place in MARKER.items()} == {name: said[name] for name in MARKER}
 
 
 def planted(value: Any) -> Any:

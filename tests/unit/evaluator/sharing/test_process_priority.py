@@ -12,7 +12,7 @@ import pytest
 
 from sidestep.evaluator.sharing import process_priority
 from sidestep.evaluator.sharing.process_priority import ProcessPriority
-from sidestep.shared.launch.processes import OWN_SESSION, Apart, own_group
+from sidestep.shared.launch.processes import NEW_GROUP, NEW_SESSION, ProcessGrouping
 from sidestep.shared.protocol.pace import Pace, process_space
 
 
@@ -134,9 +134,9 @@ def test_a_real_process_gives_way() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes are Linux's")
-@pytest.mark.parametrize("apart", [own_group(), OWN_SESSION])
-def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart) -> None:
-    expected = apart != OWN_SESSION or not process_priority.sessions_have_weights()
+@pytest.mark.parametrize("grouping", [NEW_GROUP, NEW_SESSION])
+def test_a_real_process_gives_way_to_one_of_its_session(grouping: ProcessGrouping) -> None:
+    expected = grouping != NEW_SESSION or not process_priority.sessions_have_weights()
     code = (
         "import sys; from sidestep.evaluator.sharing.process_priority import ProcessPriority;"
         "from sidestep.shared.protocol.pace import *;"
@@ -144,5 +144,5 @@ def test_a_real_process_gives_way_to_one_of_its_session(apart: Apart) -> None:
         "print(ProcessPriority.lower().is_preempted_by(pace))"
     )
     command = [sys.executable, "-c", code, str(os.getpid())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **apart)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **grouping)
     assert done.stdout.strip() == str(expected), done.stderr

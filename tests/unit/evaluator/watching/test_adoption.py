@@ -68,8 +68,8 @@ def test_taken_at_the_second_poll_and_held_from_then_on(polls: Polls) -> None:
     assert not polls.adopter.is_settling()
     [candidate] = scan(polls.place)
     assert candidate.marker is not None
-    assert (candidate.marker.run_id, candidate.marker.expert_name) == ("unmarked", "shop")
-    assert candidate.marker.train_loss == 1.99
+    assert (candidate.marker.run_id, candidate.marker.run.expert_name) == ("unmarked", "shop")
+    assert candidate.marker.metrics.train_loss == 1.99
     assert {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (folder, *folder.iterdir())} == before
     shutil.rmtree(folder)  # rotated away
     assert polls() == []

@@ -78,4 +78,4 @@ def test_trainer_state_names_the_last_loss(tmp_path: Path) -> None:
         '{"global_step": 5, "log_history": [{"loss": 3}, {"loss": 2, "learning_rate": 0.1}, {"eval_loss": 9}]}'
     )
     state = read_trainer_state(tmp_path)
-    assert (state.step, state.train_loss, state.learning_rate) == (5, 2.0, 0.1)
+    assert (state.step, state.metrics.train_loss, state.metrics.learning_rate) == (5, 2.0, 0.1)

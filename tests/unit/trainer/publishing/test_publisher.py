@@ -13,10 +13,12 @@ from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from sidestep.evaluator.watching.scan import scan
 from sidestep.shared.protocol.layout import INCOMPLETE_SENTINEL, MARKER_NAME, ModelFolder
-from sidestep.shared.protocol.marker import parse_marker
+from sidestep.shared.protocol.marker import RunDescription, TrainingMetrics, parse_marker
 from sidestep.shared.protocol.outbox import held_entries
 from sidestep.shared.protocol.place import find_place
-from sidestep.trainer.publishing.publisher import PublishCheckpoint, RunDescription
+from sidestep.trainer.publishing.checkpoint_publisher import CheckpointPublisher
+from sidestep.trainer.publishing.handover import Handover
+from sidestep.trainer.publishing.publisher import PublishCheckpoint
 from tests.fakes.checkpoints import write_checkpoint
 
 
@@ -48,9 +50,9 @@ def test_every_save_is_published_although_rotation_deletes_it(tiny_model: Path, 
     assert [entry.marker.step for entry in held] == [2, 4, 6]
     marker = parse_marker((out.checkpoint(6) / MARKER_NAME).read_bytes())
     assert marker == held[-1].marker
-    assert (marker.expert_name, marker.expert_version, marker.adapter_type) == ("shop", "1.0", "full")
-    assert marker.train_loss is not None
-    assert marker.seconds_per_step is not None
+    assert (marker.run.expert_name, marker.run.expert_version, marker.run.adapter_type) == ("shop", "1.0", "full")
+    assert marker.metrics.train_loss is not None
+    assert marker.metrics.seconds_per_step is not None
     assert {"model.safetensors", "config.json", "trainer_state.json"} <= {entry.name for entry in marker.files}
     assert not any(entry.name.endswith((".pt", ".bin", ".pth")) for entry in marker.files)
     assert len(publisher.blocked_seconds) == 3
@@ -137,22 +139,40 @@ def test_shards_are_published_with_the_reason_why_they_cannot_be_evaluated(tiny_
         callbacks=[PublishCheckpoint()],
     ).train()  # fmt: skip
     found = scan(find_place(tmp_path / "weights"))
-    assert [each.step for each in found] == [1, 2]
-    assert all("its weights are FSDP shards (pytorch_model_fsdp_0)" in str(each.rejected) for each in found)
+    assert [candidate.step for candidate in found] == [1, 2]
+    reason = "its weights are FSDP shards (pytorch_model_fsdp_0)"
+    assert all(reason in str(candidate.rejected) for candidate in found)
 
 
-def test_the_last_checkpoint_is_published_although_it_is_deleted_at_once(tiny_model: Path, tmp_path: Path) -> None:
+def publish_only_when_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each checkpoint published only when the training thread waits for it: later than that is too late."""
+    begin, publish, wait = Handover.publish, CheckpointPublisher.publish, Handover.wait
+    is_waited_for = threading.Event()
+
+    def begin_unwaited(self: Handover, step: int, metrics: TrainingMetrics) -> None:
+        is_waited_for.clear()
+        begin(self, step, metrics)
+
+    def publish_late(self: CheckpointPublisher, step: int, metrics: TrainingMetrics | None = None) -> None:
+        assert is_waited_for.wait(60)
+        publish(self, step, metrics)
+
+    def wait_and_tell(self: Handover) -> None:
+        if self._thread is not None:
+            is_waited_for.set()
+        wait(self)
+
+    monkeypatch.setattr(Handover, "publish", begin_unwaited)
+    monkeypatch.setattr(Handover, "wait", wait_and_tell)
+    monkeypatch.setattr(CheckpointPublisher, "publish", publish_late)
+
+
+def test_the_last_checkpoint_is_published_although_it_is_deleted_at_once(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """save_total_limit 1 and an earlier best one: the Trainer deletes the last checkpoint at the end of training."""
     out = ModelFolder(tmp_path / "weights" / "tiny")
-    publisher = PublishCheckpoint()
-    slow = threading.Event()
-    publish = publisher._publish
-
-    def publish_late(*args: Any) -> None:
-        slow.wait(0.5)
-        publish(*args)
-
-    publisher._publish = publish_late  # type: ignore[method-assign]
+    publish_only_when_waited_for(monkeypatch)
     rows = Dataset.from_list([{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}] * 4)
     arguments = TrainingArguments(
         output_dir=str(out.root), max_steps=2, save_steps=1, save_total_limit=1, eval_strategy="steps", eval_steps=1,
@@ -161,7 +181,7 @@ def test_the_last_checkpoint_is_published_although_it_is_deleted_at_once(tiny_mo
     )  # fmt: skip
     Trainer(
         model=AutoModelForCausalLM.from_pretrained(tiny_model), args=arguments, train_dataset=rows, eval_dataset=rows,
-        callbacks=[publisher],
+        callbacks=[PublishCheckpoint()],
     ).train()  # fmt: skip
     assert [path.name for path in out.root.glob("checkpoint-*")] == ["checkpoint-1"]
     assert [entry.marker.step for entry in held_entries(out)] == [1, 2]

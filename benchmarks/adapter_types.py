@@ -19,13 +19,15 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-import sidestep.trainer.trainer as training
 from sidestep.shared.protocol.layout import ExpertFolder
 from sidestep.trainer.config import with_overrides
 from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.objectives import build_trainer
+from sidestep.trainer.trainer import train
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 NEW_TOKENS = 32
@@ -73,13 +75,14 @@ def measure(kind: str, base_model: str, folder: Path, steps: int, cases: int) ->
         },
     )  # fmt: skip
     made: list[Any] = []
-    build = training.build_trainer
-    training.build_trainer = lambda *args: made.append(build(*args)) or made[-1]
+
+    def build_and_keep(*arguments: Any) -> Any:
+        made.append(build_trainer(*arguments))
+        return made[-1]
+
     begin = time.monotonic()
-    try:
-        training.train(replace(config, output_dir=config.output_dir.absolute()))
-    finally:
-        training.build_trainer = build
+    with patch("sidestep.trainer.trainer.build_trainer", build_and_keep):
+        train(replace(config, output_dir=config.output_dir.absolute()))
     seconds = (time.monotonic() - begin) / steps
     in_memory = answer_in_memory(made[-1], suite["test_cases"])
     losses = [row["loss"] for row in made[-1].state.log_history if "loss" in row]

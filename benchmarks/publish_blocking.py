@@ -27,14 +27,14 @@ from sidestep.trainer.publishing.publisher import PublishCheckpoint
 
 def record_background_seconds() -> list[float]:
     """Have every checkpoint's publishing add to the returned list how long it takes on the background thread."""
-    publish, seconds = CheckpointPublisher.publish, []
+    publish, seconds = CheckpointPublisher.publish, list[float]()
 
     def timed(self: CheckpointPublisher, *arguments: Any) -> None:
         began = time.perf_counter()
         publish(self, *arguments)
         seconds.append(time.perf_counter() - began)
 
-    CheckpointPublisher.publish = timed  # type: ignore[method-assign]
+    CheckpointPublisher.publish = timed  # type: ignore[method-assign, assignment]
     return seconds
 
 

@@ -18,6 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from datasets import Dataset
@@ -25,10 +26,11 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-import sidestep.trainer.trainer as training
 from sidestep.shared.cpu_dtype import cpu_dtype
 from sidestep.trainer.config import TrainingConfig, with_overrides
 from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.objectives import build_trainer
+from sidestep.trainer.trainer import train
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 WARM_UP = 2
@@ -80,17 +82,14 @@ def train_bare(config: TrainingConfig) -> tuple[list[float], list[float]]:
 
 def train_ours(config: TrainingConfig) -> tuple[list[float], list[float]]:
     """The same through sidestep-trainer's own code. Step times and losses."""
-    watch, made, build = Stopwatch(), [], training.build_trainer
+    watch, made = Stopwatch(), list[Any]()
 
     def timed(subject: Any, arguments: Any, data: Any, callbacks: Any) -> Any:
-        made.append(build(subject, arguments, data, [*callbacks, watch]))
+        made.append(build_trainer(subject, arguments, data, [*callbacks, watch]))
         return made[-1]
 
-    training.build_trainer = timed
-    try:
-        training.train(config)
-    finally:
-        training.build_trainer = build
+    with patch("sidestep.trainer.trainer.build_trainer", timed):
+        train(config)
     return watch.seconds, [row["loss"] for row in made[-1].state.log_history if "loss" in row]
 
 
@@ -112,9 +111,9 @@ def main() -> None:
     for number in range(options.rounds):
         pair = [("bare", train_bare), ("ours", train_ours)]
         losses = {}
-        for name, train in pair if number % 2 == 0 else reversed(pair):
+        for name, measure in pair if number % 2 == 0 else reversed(pair):
             with tempfile.TemporaryDirectory(prefix="trainer-overhead-") as folder:
-                seconds, losses[name] = train(replace(config, output_dir=Path(folder)))
+                seconds, losses[name] = measure(replace(config, output_dir=Path(folder)))
             times[name] += seconds
         difference = max(abs(a - b) for a, b in zip(losses["bare"], losses["ours"], strict=True))
         print(f"round {number + 1}: greatest difference of the losses {difference:.2e}", flush=True)

@@ -45,7 +45,11 @@ class Page:
         return list(self.driver.execute_script(script, selector))
 
     def click(self, selector: str) -> None:
-        self.wait(lambda: self.one(selector).click() or True)
+        def is_clicked() -> bool:
+            self.one(selector).click()
+            return True
+
+        self.wait(is_clicked)
 
     def press(self, keys: str) -> None:
         self.driver.switch_to.active_element.send_keys(keys)

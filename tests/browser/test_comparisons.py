@@ -12,7 +12,7 @@ import pytest
 from sidestep.evaluator.comparing.comparison import SINGLE, compare
 from sidestep.evaluator.presenting.dashboard.segments import member_key
 from sidestep.evaluator.presenting.terminal_history import unstable_cases
-from tests.browser.conftest import Page
+from tests.browser.page import Page
 from tests.fakes.comparable_reports import load_comparable_reports
 
 REPORTS = load_comparable_reports()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,12 @@ def test_every_attack_is_shown_as_text(page: Page, hostile: str) -> None:
         assert_nothing_happened(page)
         before = page.one(".case-head h2").text
         page.press("j")
-        page.wait(lambda before=before: page.one(".case-head h2").text != before or not _has_next(page))
+        page.wait(partial(_has_moved_on, page, before))
 
 
-def _has_next(page: Page) -> bool:
-    return page.one('button[aria-label="next case"]').is_enabled()
+def _has_moved_on(page: Page, before: str) -> bool:
+    has_next = page.one('button[aria-label="next case"]').is_enabled()
+    return page.one(".case-head h2").text != before or not has_next
 
 
 def test_the_attacks_are_whole(page: Page, hostile: str) -> None:

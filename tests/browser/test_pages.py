@@ -108,7 +108,10 @@ def test_the_picture_shows_what_the_reports_say(page: Page, url: str) -> None:
 
 def test_filters_by_category_status_and_text(page: Page, url: str) -> None:
     page.open(url, "#/cases")
-    count = lambda: page.one(".count").text.split(" by ")[0]  # noqa: E731
+
+    def count() -> str:
+        return page.one(".count").text.split(" by ")[0]
+
     page.choose("Category", "hard")
     page.wait(lambda: count() == "3 of 8 cases")
     page.choose("Status", "failed")
@@ -202,5 +205,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, url: str, route
 def test_pictures_have_words(page: Page, url: str) -> None:
     page.open(url)
     page.wait(lambda: page.all(".chart canvas"))
-    assert page.one(".chart").get_attribute("aria-label").startswith("Success rate over steps: step 10 50.0 %")
+    label = page.one(".chart").get_attribute("aria-label")
+    assert label is not None
+    assert label.startswith("Success rate over steps: step 10 50.0 %")
     assert page.run("document.querySelectorAll('img:not([alt]), button:not([aria-label]):empty').length") == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import LOCAL_SCHEMES, Page
+from tests.browser.page import LOCAL_SCHEMES, Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -30,49 +30,49 @@ def arm(point: str, step: int) -> None:
 
     folder = f"checkpoint-{step}"
 
-    def concerns(path: Any) -> bool:
+    def concerns(path: object) -> bool:
         return folder in str(path)
 
     if point == "weights":
-        _before(
-            Trainer, "_save", lambda self, output_dir=None, *rest: concerns(output_dir) and _half_weights(output_dir)
-        )
+        _before(Trainer, "_save", lambda self, output_dir=None, *rest: concerns(output_dir), _half_weights)
     elif point == "optimizer":
-        _before(Trainer, "_save_optimizer_and_scheduler", lambda self, output_dir: concerns(output_dir) and _die())
+        _before(Trainer, "_save_optimizer_and_scheduler", lambda self, output_dir: concerns(output_dir), _die)
     elif point == "state":
-        _before(TrainerState, "save_to_json", lambda self, path: concerns(path) and _half_file(Path(path)))
+        _before(TrainerState, "save_to_json", lambda self, path: concerns(path), _half_file)
     elif point == "saved":
-        _before(publisher, "stage", lambda model, checkpoint, *rest, **more: concerns(checkpoint) and _die())
+        _before(publisher, "stage", lambda model, checkpoint, *rest, **more: concerns(checkpoint), _die)
     elif point == "staging":
-        _before(outbox, "_rename_entry", lambda staging, final: final.name.startswith(f"{step}-") and _die())
+        _before(outbox, "_rename_entry", lambda staging, final: final.name.startswith(f"{step}-"), _die)
     elif point == "held":
-        _before(publisher, "replace_file", lambda path, content: concerns(path) and _die())
+        _before(publisher, "replace_file", lambda path, content: concerns(path), _die)
     elif point == "marked":
-        _before(publisher.os, "utime", lambda path, *rest, **more: concerns(path) and _die())
+        _before(os, "utime", lambda path, *rest, **more: concerns(path), _die)
     else:
         raise ValueError(point)
 
 
-def _before(owner: Any, name: str, first: Callable[..., Any]) -> None:
+def _before(owner: object, name: str, concerns: Callable[..., bool], end: Callable[..., None]) -> None:
+    """Let the function end the process with ``end``, which gets the arguments, when they concern the save."""
     original = getattr(owner, name)
 
-    def patched(*args: Any, **kwargs: Any) -> Any:
-        first(*args, **kwargs)
-        return original(*args, **kwargs)
+    def patched(*arguments: Any, **options: Any) -> Any:
+        if concerns(*arguments, **options):
+            end(*arguments)
+        return original(*arguments, **options)
 
     setattr(owner, name, patched)
 
 
-def _half_weights(folder: Any) -> None:
+def _half_weights(trainer: object, folder: str, *rest: object) -> None:
     """What a writer without a temporary file leaves behind."""
     Path(folder).mkdir(exist_ok=True)
-    _half_file(Path(folder) / "model.safetensors")
+    _half_file(trainer, str(Path(folder) / "model.safetensors"))
 
 
-def _half_file(path: Path) -> None:
-    path.write_bytes(b'{"half')
+def _half_file(owner: object, path: str) -> None:
+    Path(path).write_bytes(b'{"half')
     _die()
 
 
-def _die() -> None:
+def _die(*arguments: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@
 ``arguments`` go to TrainingArguments, ``publisher`` to PublishCheckpoint (null: none), ``launch`` to LaunchOptions.
 ``kill``: where in a save the process is killed (tests.fakes.killed_save). ``sigterm_at``: the step after which it gets
 SIGTERM; with ``sigterm_after_save``, right after that step's save. ``slow_hash``: seconds that publishing takes more
-for each file of weights. Prints the losses as its last line.
+per file of weights. Prints the losses as its last line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,13 +53,13 @@ def make_hashes_slow(seconds: float) -> None:
     """As those of large files are: publishing lasts into the next step."""
     from sidestep.shared.protocol import outbox
 
-    sha256_of = outbox.sha256_of
+    sha256_of: Callable[[int], tuple[int, str]] = vars(outbox)["sha256_of"]
 
     def slow(descriptor: int) -> tuple[int, str]:
         time.sleep(seconds)
         return sha256_of(descriptor)
 
-    outbox.sha256_of = slow
+    vars(outbox)["sha256_of"] = slow
 
 
 def main(request: dict[str, Any]) -> None:
@@ -67,8 +68,9 @@ def main(request: dict[str, Any]) -> None:
     rows = Dataset.from_list([{"input_ids": [5, 6, 7, 8 + n], "labels": [5, 6, 7, 8 + n]} for n in range(20)])
     callbacks: list[TrainerCallback] = []
     if request.get("publisher") is not None:
-        options = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in request.get("launch", {}).items()
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in request.get("launch", {}).items()
         }
         callbacks.append(PublishCheckpoint(**request["publisher"], evaluator=LaunchOptions(**options)))
     if "sigterm_at" in request:

@@ -16,6 +16,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import sidestep.trainer.trainer as training
 from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.objectives import build_trainer
 from tests.fakes.tiny_model import build_tiny_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -48,8 +49,12 @@ def _document(folder: Path, model: Path, top: dict[str, Any], training: dict[str
 def trained(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Runs a training and gives the Trainer; its loss must have gone down."""
     made: list[Any] = []
-    build = training.build_trainer
-    monkeypatch.setattr(training, "build_trainer", lambda *args: made.append(build(*args)) or made[-1])
+
+    def build_and_keep(*arguments: Any) -> Any:
+        made.append(build_trainer(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(training, "build_trainer", build_and_keep)
 
     def run(top: dict[str, Any] | None = None, **options: Any) -> Any:
         training.train(from_host(_document(tmp_path, tiny_model, top or {}, options)))

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_a_save_on_sigterm_is_published(training: SomebodysTraining) -> None:
     ("sigterm", "steps"), [({"sigterm_at": 4}, [3, 4]), ({"sigterm_at": 3, "sigterm_after_save": True}, [3])]
 )
 def test_a_save_on_sigterm_waits_for_the_one_before_to_be_held(
-    training: SomebodysTraining, sigterm: dict[str, object], steps: list[int]
+    training: SomebodysTraining, sigterm: dict[str, Any], steps: list[int]
 ) -> None:
     """It rotates away, or saves again, a checkpoint that is still being published."""
     arguments = {"max_steps": 2000, "save_steps": 3, "save_total_limit": 1, "enable_jit_checkpoint": True}

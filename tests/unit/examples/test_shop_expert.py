@@ -33,7 +33,8 @@ from sidestep.trainer.config_reading import read_config
 
 @pytest.fixture
 def cases(shop: Path) -> list[dict[str, Any]]:
-    return json.loads((shop / "tests" / "test_cases.json").read_text())["test_cases"]
+    found: list[dict[str, Any]] = json.loads((shop / "tests" / "test_cases.json").read_text())["test_cases"]
+    return found
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def skeleton(query: str) -> str:
     def without_value(node: sql.Expression) -> sql.Expression:
         return sql.Placeholder() if isinstance(node, sql.Literal) else node
 
-    return sqlglot.parse_one(query, dialect="sqlite").transform(without_value).sql()
+    return str(sqlglot.parse_one(query, dialect="sqlite").transform(without_value).sql())
 
 
 def values(query: str) -> set[tuple[str, str]]:

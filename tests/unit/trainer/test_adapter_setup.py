@@ -186,7 +186,8 @@ def test_soft_prompt_from_random_vectors_changes_with_the_seed(trained: Train) -
     def vectors(seed: int) -> torch.Tensor:
         _, done = trained(**kind, seed=seed)
         path = Path(done.args.output_dir) / "soft_prompts" / "free.v1.safetensors"
-        return load_file(path)["prompt_embeddings"]
+        prompt: torch.Tensor = load_file(path)["prompt_embeddings"]
+        return prompt
 
     first = vectors(1)
     assert first.shape == (3, 64)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import AutoModelForCausalLM, TrainerControl, TrainerState, TrainingArguments
 
 import sidestep.trainer.model_loader as model_loader
 import sidestep.trainer.trainer as training
@@ -208,7 +208,7 @@ def test_gradient_checkpointing_recomputes_what_it_says(
     trained: Train, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any], attention: int, mlp: int
 ) -> None:
     calls: Counter[str] = Counter()
-    load = model_loader.AutoModelForCausalLM.from_pretrained
+    load = AutoModelForCausalLM.from_pretrained
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         model = load(*args, **kwargs)
@@ -217,7 +217,7 @@ def test_gradient_checkpointing_recomputes_what_it_says(
             layer.mlp.up_proj.register_forward_hook(lambda *_: calls.update(["mlp"]))
         return model
 
-    monkeypatch.setattr(model_loader.AutoModelForCausalLM, "from_pretrained", counted)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)
     _, done = trained(**training, max_steps=3)
     per_step = 3 * 2  # steps, layers
     assert calls == {"attention": attention * per_step, "mlp": mlp * per_step}
@@ -250,7 +250,7 @@ def test_gradient_checkpointing_kwargs_reach_torch(
 
 def test_selective_checkpointing_needs_attention_blocks() -> None:
     with pytest.raises(ConfigError, match="no attention blocks"):
-        model_loader.checkpoint_attention_blocks(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+        model_loader.checkpoint_attention_blocks(torch.nn.Linear(1, 1))
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_compiling_for_cuda_graphs_begins_after_the_warmup_steps() -> None:
 def test_cuda_graphs_are_compiled_for_one_shape(host_config: HostConfig, tmp_path: Path) -> None:
     config = from_host(host_config(use_cuda_graphs=True, cuda_graph_warmup_steps=7))
     plan = plan_device(config, DeviceFacts("cuda", fast_bf16=True, has_compiler=True))
-    assert training._compilation(config, plan)[0]._steps == 7  # type: ignore[attr-defined]
+    assert training._compilation(config, plan)[0]._steps == 7
     arguments = training_arguments(config, plan, ModelFolder(tmp_path))
     assert (arguments.torch_compile, arguments.torch_compile_mode) == (True, "reduce-overhead")
     assert arguments.pad_to_multiple_of == 128

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sidestep.evaluator.comparing.advice import PATIENCE, advice_from
+from sidestep.evaluator.comparing.against import Against
 from sidestep.evaluator.comparing.comparison import with_comparisons
 from sidestep.evaluator.comparing.gates import (
     SHIPPED,
-    Against,
     Gates,
     check_gates,
     comparison_for,

@@ -14,7 +14,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from sidestep.evaluator.engine.adapters import ADAPTER_WEIGHTS, ResidentModel
+from sidestep.evaluator.engine.adapter_files import ADAPTER_WEIGHTS
+from sidestep.evaluator.engine.adapters import ResidentModel
 from sidestep.shared.errors import BaseModelMismatch, CheckpointRejected, CheckpointVanished, SidestepError
 from tests.fakes.adapters import ADAPTERS
 

@@ -10,8 +10,7 @@ import torch
 
 from sidestep.evaluator.cases.case import Message
 from sidestep.evaluator.cases.exchange import Answer, Decoding, Request
-from sidestep.evaluator.engine import transformers_engine
-from sidestep.evaluator.engine.decode import first_stop
+from sidestep.evaluator.engine.decode import DecodeLoop, first_stop
 from sidestep.evaluator.engine.plan import Plan, Prompt, longest_first, make_plan
 from sidestep.evaluator.engine.ragged import ATTENTION_NAME
 from sidestep.evaluator.engine.reference import answer_one_by_one
@@ -113,18 +112,18 @@ def test_limits_of_length(engine32: TransformersEngine) -> None:
 def test_out_of_memory_goes_on_with_fewer_slots(engine32: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = random_requests(8)
     wanted = texts_of(answers_of(engine32, requests))
-    run, slots = transformers_engine.DecodeLoop.run, []
+    run, slots = DecodeLoop.run, []
 
-    def full(self: transformers_engine.DecodeLoop, *args: object) -> None:
+    def full(self: DecodeLoop, *args: object) -> None:
         slots.append(self._slots)
         if self._slots > 2:
             raise torch.OutOfMemoryError
         run(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(transformers_engine.DecodeLoop, "run", full)
+    monkeypatch.setattr(DecodeLoop, "run", full)
     assert texts_of(answers_of(engine32, requests)) == wanted
     assert slots == [8, 4, 2]
-    monkeypatch.setattr(transformers_engine.DecodeLoop, "run", lambda self, *args: _out_of_memory())
+    monkeypatch.setattr(DecodeLoop, "run", lambda self, *args: _out_of_memory())
     with pytest.raises(DeviceOutOfMemory):
         answers_of(engine32, requests)
 

@@ -52,7 +52,7 @@ def test_logits_are_the_same_bits_in_any_layout(engine: TransformersEngine, seed
             at = min(at, len(tokens) - 1)  # a finished one reads its last token again
             part = tokens[at : at + chooser.randint(1, 30)]
             chunks.append(Chunk(at, part, len(part)))
-        rows = forward(chunks).split([chunk.predictions for chunk in chunks])
+        rows = torch.split(forward(chunks), [chunk.predictions for chunk in chunks])
         for number, chunk in enumerate(chunks):
             if chunk.end > read[number]:
                 found[number].append(rows[number][max(0, read[number] - chunk.start) :])
@@ -115,7 +115,7 @@ def test_a_shared_beginning_changes_no_answer(engine: TransformersEngine) -> Non
     system = Message("system", "Answer with one line of SQL over the tables customers and products, no more than that.")
     requests = [replace(request, messages=(system, *request.messages)) for request in random_requests(7)]
     together = texts_of(answers_of(engine, requests))
-    separate = {}
+    separate: dict[str, str] = {}
     for request in requests:
         separate |= texts_of(answers_of(engine, [request], plan_for=requests))
     assert separate == together

@@ -22,7 +22,7 @@ def _logits(engine: TransformersEngine) -> torch.Tensor:
 def test_a_hundred_swaps_leave_no_trace(engine: TransformersEngine, adapters: dict[str, Path]) -> None:
     before = {name: parameter.detach().clone() for name, parameter in engine.model.named_parameters()}
     base, texts = _logits(engine), texts_of(answers_of(engine, random_requests(4)))
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
     for number in range(100):
         kind = list(adapters)[number % len(adapters)]
         engine.attach(adapters[kind])

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.exporting.points import Run
+from sidestep.evaluator.exporting.points import Point, Run
 from sidestep.evaluator.exporting.sending import Sender
 from sidestep.evaluator.reporting.commit import commit_report
 from sidestep.evaluator.reporting.derived_files import refresh_derived_files
@@ -65,7 +65,7 @@ class FakeDestination:
         self.calls = 0
         self.sent: list[tuple[int, dict[str, float]]] = []
 
-    def send(self, run: Run, points: list, tracker_id: str) -> None:  # type: ignore[type-arg]
+    def send(self, run: Run, points: Sequence[Point], tracker_id: str) -> None:
         self.calls += 1
         if self.failures:
             self.failures -= 1

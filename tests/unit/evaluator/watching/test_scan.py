@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sidestep.evaluator.watching import scan as scan_module
 from sidestep.evaluator.watching.scan import scan
 from sidestep.evaluator.watching.tasks import ProblemLog
+from sidestep.shared.protocol.checkpoint import checkpoint_steps
 from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder, ReportsFolder, WeightsFolder
 from sidestep.shared.protocol.marker import InvalidMarker, Marker, parse_marker
 from sidestep.shared.protocol.outbox import entry_paths
@@ -123,10 +124,9 @@ def test_a_folder_that_may_not_be_read_is_a_problem_of_its_own(place: Place) -> 
 
 def test_a_mistake_of_ours_costs_one_entry(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_checkpoint(_model(place), 20)
-    read = scan_module.parse_marker
 
     def break_on_20(content: bytes) -> Marker:
-        marker = read(content)
+        marker = parse_marker(content)
         if marker.step == 20:
             raise RuntimeError("nobody thought of this")
         return marker
@@ -153,10 +153,9 @@ def test_a_checkpoint_published_during_the_scan_is_held_when_its_marker_is_seen(
 ) -> None:
     """The publisher writes the outbox, then the marker, and rotation follows: whoever saw the marker finds the hold."""
     write_checkpoint(_model(place), 20)
-    steps = scan_module.checkpoint_steps
 
     def publish_after_listing(model: ModelFolder) -> list[int]:
-        listed = steps(model)
+        listed = checkpoint_steps(model)
         publish_checkpoint(model, 20)
         return listed
 

@@ -148,7 +148,7 @@ def test_validation_split_is_a_tenth_and_always_the_same(config: TrainingConfig)
 
 
 def test_validation_and_test_files(config: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    paths = {
+    paths: dict[str, Any] = {
         f"{name}_path": str(write_rows(tmp_path / f"{name}.jsonl", ROWS[:rows]))
         for name, rows in (("validation", 3), ("test", 2))
     }
@@ -253,7 +253,12 @@ def test_dataset_type_huggingface_asks_the_hub_even_for_a_name_that_looks_local(
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     path = f"{Path(config.dataset_path).parent}::validation::large"
-    changes = {"dataset_type": "huggingface", "dataset_path": path, "streaming": streaming, "max_steps": 1}
+    changes: dict[str, Any] = {
+        "dataset_type": "huggingface",
+        "dataset_path": path,
+        "streaming": streaming,
+        "max_steps": 1,
+    }
     next(iter(load(config, **changes).train))
     expected = {"split": "validation", "streaming": streaming}
     assert asked == [(str(Path(config.dataset_path).parent), "large", expected)]

@@ -10,7 +10,6 @@ from typing import Any
 import datasets
 import pytest
 
-import sidestep.trainer.dataset_loader as dataset_loader
 from sidestep.shared.errors import DatasetError
 from sidestep.trainer.config import TrainingConfig, with_overrides
 from sidestep.trainer.data.preparation import Preparation
@@ -88,7 +87,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(report.name)
         return original(self, rows, report, check)
 
-    monkeypatch.setattr(dataset_loader.Preparation, "load", counted)
+    monkeypatch.setattr(Preparation, "load", counted)
     return calls
 
 

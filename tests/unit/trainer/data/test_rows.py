@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sidestep.trainer.data.chat import NoConversation, parse_conversation
+from sidestep.trainer.data.chat import ChatMessage, NoConversation, parse_conversation
 from sidestep.trainer.data.options import RowShape
 from sidestep.trainer.data.rows import MAX_CHARACTERS, Example, UnusableRow, to_example
 from tests.unit.trainer.conftest import ROWS
 
 SFT, DPO = RowShape(), RowShape(method="dpo")
-USER = {"role": "user", "content": "q"}
-ANSWER = {"role": "assistant", "content": "a"}
+USER: ChatMessage = {"role": "user", "content": "q"}
+ANSWER: ChatMessage = {"role": "assistant", "content": "a"}
 SYSTEM = {"role": "system", "content": "s"}
 
 

@@ -64,9 +64,14 @@ def test_steps_are_those_that_loaded_data_takes(
 
 
 def test_max_steps_spares_the_counting(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
+    reads: list[tuple[Any, ...]] = []
     reader = file_formats.READERS["jsonl"]
-    monkeypatch.setitem(file_formats.READERS, "jsonl", lambda *args: reads.append(args) or reader(*args))
+
+    def counted(*arguments: Any) -> Any:
+        reads.append(arguments)
+        return reader(*arguments)
+
+    monkeypatch.setitem(file_formats.READERS, "jsonl", counted)
     assert load(config, max_steps=3).steps == 3
     assert reads == []
     assert load(config).steps == 12

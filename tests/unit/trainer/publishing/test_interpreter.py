@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sidestep
 from sidestep.shared.errors import ConfigError
 from sidestep.trainer.publishing import interpreter as module
 from sidestep.trainer.publishing.interpreter import (
@@ -89,7 +90,7 @@ def test_our_source_tree_is_lent_where_sidestep_is_missing(other_python: Path) -
 
 def test_installed_packages_are_not_lent(other_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All the packages beside an installed sidestep would come along."""
-    monkeypatch.setattr(module.sidestep, "__file__", str(tmp_path / "site-packages" / "sidestep" / "__init__.py"))
+    monkeypatch.setattr(sidestep, "__file__", str(tmp_path / "site-packages" / "sidestep" / "__init__.py"))
     with pytest.raises(ConfigError, match=r"cannot run the evaluator: sidestep is not installed there .*pip install"):
         choose_interpreter(other_python, Probes(MISSING))
 

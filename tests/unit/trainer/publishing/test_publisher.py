@@ -118,7 +118,7 @@ def test_other_save_strategies(tiny_model: Path, tmp_path: Path, strategy: str) 
     assert [entry.marker.step for entry in held_entries(out)] == [2, 4]
 
 
-class _Sharding(Trainer):  # type: ignore[misc]
+class _Sharding(Trainer):
     """Saves as FSDP does with SHARDED_STATE_DICT: a folder of shards in place of weights."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

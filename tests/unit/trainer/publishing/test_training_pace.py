@@ -9,7 +9,7 @@ from sidestep.shared.protocol.marker import TrainingMetrics
 from sidestep.shared.protocol.pace import read_pace
 from sidestep.trainer.publishing.training_pace import TrainingPace
 
-HISTORY = [{"loss": 3}, {"loss": 2, "learning_rate": 0.1}, {"eval_loss": 9}]
+HISTORY: list[dict[str, object]] = [{"loss": 3}, {"loss": 2, "learning_rate": 0.1}, {"eval_loss": 9}]
 
 
 def test_metrics_are_of_the_last_loss_and_the_time_since_the_save_before(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read_check(document: Mapping[str, Any], where: str) -> Check:
     return build_check(name, parameters, where)
 
 
-def find_check_problem(check: Check, where: str, folder: Path) -> str | None:
+def find_check_problem(check: Check, where: str, folder: Path, *, try_check: bool = True) -> str | None:
     """Why a check can never pass, if that is so. ``folder`` is the suite's.
 
     Raises SuiteError when a fixture is missing or lies outside the suite's folder.
@@ -54,7 +54,7 @@ def find_check_problem(check: Check, where: str, folder: Path) -> str | None:
     for key in scorer.files:
         if check.parameters.get(key) is not None:
             _require_inside(folder, str(check.parameters[key]), f"{where}: scorer {check.scorer}")
-    return scorer.problem(validated_parameters(check), folder)
+    return scorer.problem(validated_parameters(check), folder) if try_check else None
 
 
 def validated_parameters(check: Check) -> Parameters:

@@ -12,10 +12,13 @@ from sidestep.evaluator.suite.hashing import suite_hash
 from sidestep.shared.errors import SuiteError
 
 
-def load_suite(path: Path) -> Suite:
-    """The suite in a file. Raises SuiteError with the case, what is wrong with it, and what to do."""
+def load_suite(path: Path, *, try_checks: bool = True) -> Suite:
+    """The suite in a file. Raises SuiteError with the case, what is wrong with it, and what to do.
+
+    Without ``try_checks`` reference queries are not run, and warnings about them are missing; the hash is the same.
+    """
     head, rows = read_rows(path)
-    parsed = [parse_case(row, number, path) for number, row in enumerate(rows, 1)]
+    parsed = [parse_case(row, number, path, try_checks=try_checks) for number, row in enumerate(rows, 1)]
     cases = tuple(case for case, _ in parsed)
     _require_distinct(path, cases)
     return Suite(

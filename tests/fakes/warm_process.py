@@ -94,7 +94,7 @@ class WarmServer:
 
 
 TRAINER = WarmServer("tests.fakes.heavy_imports")
-EVALUATOR = WarmServer("sidestep.evaluator.commands.app", "scipy.stats", "statsmodels.stats.proportion")
+EVALUATOR = WarmServer("sidestep.evaluator.commands.evaluating", "scipy.stats", "statsmodels.stats.proportion")
 
 
 def run_evaluator(

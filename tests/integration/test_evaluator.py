@@ -12,6 +12,7 @@ import pytest
 from sidestep.shared.protocol.layout import ModelFolder
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.expert import TIMEOUT_SECONDS, FakeExpert, labels, read_until
+from tests.fakes.warm_process import run_evaluator
 
 
 @pytest.fixture
@@ -267,9 +268,21 @@ def test_missing_base_model_is_one_clear_line(expert: FakeExpert) -> None:
     expert.publish(10)
     expert.base.rmdir()
     done = expert.run("watch", "--once", code=1)
-    assert "is no folder on this machine" in done.stderr
+    assert "is not a folder on this machine" in done.stderr
     assert "--base-model" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_from_sidestep_toml_alone(expert: FakeExpert) -> None:
+    expert.publish(10, 20)
+    (expert.root / "sidestep.toml").write_text(
+        'base_model = "base"\nmax_new_tokens = 7\nmin_success_rate = 0.99\n[watch]\nonce = true\norder = "oldest"\n'
+    )
+    engine = ("--engine", "tests.fakes.engine:create")
+    done = run_evaluator("watch", str(expert.root), *engine, timeout=60, environment=expert.environment)
+    assert done.returncode == 3, done.stderr  # a gate among the options is asking
+    assert labels(expert.answered()) == ["10", "20", "base"]
+    assert expert.report("checkpoint-20")["decoding"]["max_new_tokens"] == 7
 
 
 def test_a_plain_output_folder_with_checkpoints_inside(tmp_path: Path) -> None:

@@ -61,6 +61,34 @@ def test_a_wrong_command_in_a_document_would_be_seen(line: str) -> None:
         parse(shlex.split(line))
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["sidestep-evaluator", "reru"], "rerun"),
+        (["sidestep-evaluator", "watch", "--max-s"], "--max-slowdown"),
+        (["sidestep-evaluator", "watch", "x", "--order", "old"], "oldest"),
+        (["sidestep-trainer", "--save"], "--save-steps"),
+        (["sidestep", "up", "x", "--max-st"], "--max-steps"),
+    ],
+)
+def test_bash_completes(words: list[str], offered: str, tmp_path: Path) -> None:
+    (tmp_path / "completion").write_text(PROGRAMS[words[0]].app.generate_completion(shell="bash"))
+    code = (
+        f"source {tmp_path}/completion; read -ra spec <<< $(complete -p {words[0]}); COMP_WORDS=({' '.join(words)}); "
+        f"COMP_CWORD={len(words) - 1}; ${{spec[2]}}; echo ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [offered]
+
+
+def test_commands_of_the_containers_can_be_given() -> None:
+    text = (REPOSITORY / "docker-compose.yml").read_text()
+    lines = re.findall(r"exec (sidestep-[^\"]*?)(?: \$\{\w+:-(.*?)\})?\"", text)
+    assert len(lines) == 3
+    for line, default in lines:
+        parse(shlex.split(f"{line} {default}"))
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_in_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())

@@ -198,3 +198,12 @@ def test_parameters_are_validated_once_and_kept(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(SCORERS[check.scorer].parameters, "model_validate", refuse)
     result = score_answer(case, Answer("a", "a", 1, 1, "stop", 0.0), tmp_path)
     assert [check.passed for check in result.checks] == [True, True]
+
+
+def test_without_trying_checks_the_suite_is_the_same_but_for_warnings(tmp_path: Path) -> None:
+    check = {"scorer": "sql_result", "setup": "CREATE TABLE t (a)", "query": "SELECT b FROM t ORDER BY b"}
+    path = _write(tmp_path, [{"id": "a", "prompt": "x", "checks": [check]}])
+    tried, untried = load_suite(path), load_suite(path, try_checks=False)
+    assert "does not run" in tried.warnings[0]
+    assert untried.warnings == ()
+    assert (untried.cases, untried.sha256) == (tried.cases, tried.sha256)

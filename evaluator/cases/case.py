@@ -59,7 +59,7 @@ class Case:
 class Suite:
     """All cases of one file.
 
-    ``sha256`` covers everything that can change an answer's verdict: cases, checks and the contents of fixtures.
+    ``sha256`` covers everything that can change an answer's result: cases, checks and the contents of fixtures.
     ``warnings`` are the things in the file that were understood in a way its author may not have meant.
     """
 

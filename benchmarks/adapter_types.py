@@ -24,8 +24,8 @@ import torch
 
 import sidestep.trainer.trainer as training
 from sidestep.shared.protocol.layout import ExpertFolder
-from sidestep.trainer.config import with_overrides
-from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.reading import read_config
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 NEW_TOKENS = 32

@@ -27,8 +27,9 @@ from trl import SFTConfig, SFTTrainer
 
 import sidestep.trainer.trainer as training
 from sidestep.shared.cpu_dtype import cpu_dtype
-from sidestep.trainer.config import TrainingConfig, with_overrides
-from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import read_config
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
 WARM_UP = 2

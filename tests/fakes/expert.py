@@ -83,11 +83,16 @@ class FakeExpert:
 
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
-        options = (
-            ["--base-model", str(self.base)] if name not in ("health", "gate", "schema", "history", "serve") else []
-        )
-        engine = ["--engine", "tests.fakes.engine:create"] if name in ("watch", "rerun") else []
-        return [sys.executable, "-m", MODULE, name, str(self.root), *rest, *options, *engine]
+        model = ["--base-model", str(self.base), "--engine", "tests.fakes.engine:create"]
+        return [
+            sys.executable,
+            "-m",
+            MODULE,
+            name,
+            str(self.root),
+            *rest,
+            *(model if name in ("watch", "rerun") else []),
+        ]
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code, in a process that has its imports behind it."""

@@ -267,7 +267,7 @@ def test_missing_base_model_is_one_clear_line(expert: FakeExpert) -> None:
     expert.publish(10)
     expert.base.rmdir()
     done = expert.run("watch", "--once", code=1)
-    assert "is no folder on this machine" in done.stderr
+    assert "is not a folder on this machine" in done.stderr
     assert "--base-model" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -53,4 +53,4 @@ def test_kept_reports_are_read_by_every_command(expert: FakeExpert) -> None:
     assert json.loads(expert.run("status", "--json").stdout)["checkpoints"]
     expert.run("gate", "--checkpoint", "10", "--against", "base")
     expert.manifest(evaluation={"keep_reports": "some"})
-    assert "evaluation.keep_reports is no number" in expert.run("watch", "--once", code=1).stderr
+    assert "evaluation.keep_reports is not a number" in expert.run("watch", "--once", code=1).stderr

@@ -137,5 +137,5 @@ def test_an_environment_without_the_evaluators_extra_says_so(tmp_path: Path) -> 
     python.write_text(f"#!/bin/sh\n{hidden}\n")
     python.chmod(0o755)
     result = run_probe(Interpreter(str(python), REPOSITORY, shares_packages=False))
-    expected = "sidestep-evaluator: error: not installed: statsmodels; pip install 'sidestep[evaluator]'"
+    expected = "not installed: statsmodels; pip install 'sidestep[evaluator]'"
     assert result == ProbeResult(expected)

@@ -39,7 +39,7 @@ def read_check(document: Mapping[str, Any], where: str) -> Check:
         raise SuiteError(f"{where}: unknown scorer {name!r}", hint=f"known are {', '.join(SCORERS)}")
     parameters = {key: value for key, value in document.items() if key != "scorer" and not key.startswith("_")}
     if name == installed.NAME and isinstance(parameters.get("name"), str):
-        parameters["installed"] = installed.installed_as(parameters["name"])
+        parameters["installed"] = installed.describe_entry_point(parameters["name"])
     if name == LLM_JUDGE:
         parameters["judged_by"] = _describe_judge(where)
     return build_check(name, parameters, where)

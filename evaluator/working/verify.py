@@ -11,8 +11,8 @@ from sidestep.shared.protocol.checkpoint import describe_file
 from sidestep.shared.protocol.marker import FileEntry
 
 
-def verified_sources(sources: Sequence[Path], files: Sequence[FileEntry]) -> Iterable[Path]:
-    """Each folder whose files are exactly those of the file list, checked when its turn comes.
+def verify_sources(sources: Sequence[Path], files: Sequence[FileEntry]) -> Iterable[Path]:
+    """Yields each folder whose files are exactly those of the file list, checked when its turn comes.
 
     Raises, once the folders are exhausted: CheckpointRejected when files were there and differed, else
     CheckpointVanished.

@@ -14,7 +14,7 @@ from sidestep.evaluator.suite.loading import load_suite
 from sidestep.evaluator.suite.scoring import score_answer
 from sidestep.evaluator.working.messages import Assignment, CaseDone, Event, Failed, FailureKind, Finished, Progress
 from sidestep.evaluator.working.noise import measure_noise
-from sidestep.evaluator.working.verify import verified_sources
+from sidestep.evaluator.working.verify import verify_sources
 from sidestep.shared.errors import (
     BaseModelError,
     BaseModelMismatch,
@@ -75,7 +75,7 @@ class Worker:
         if assignment.files is None:
             return
         same_base = assignment.trained_on == self.engine.info.base_fingerprint
-        for folder in verified_sources(assignment.sources, assignment.files):
+        for folder in verify_sources(assignment.sources, assignment.files):
             try:
                 self.engine.attach(folder)
             except CheckpointVanished:

@@ -101,9 +101,13 @@ def _read_prompt(prompt: Any, path: Path) -> str:
 def _read_tests(tests: Any, path: Path) -> list[Mapping[str, Any]]:
     if isinstance(tests, str) and tests.startswith("file://"):
         text = _read_file(tests, path, (".yaml", ".yml", ".json", ".jsonl"))
-        tests = [json.loads(line) for line in text.splitlines() if line.strip()] if tests.endswith(".jsonl") else (
-            yaml.safe_load(text)
-        )  # fmt: skip
+        try:
+            if tests.endswith(".jsonl"):
+                tests = [json.loads(line) for line in text.splitlines() if line.strip()]
+            else:
+                tests = yaml.safe_load(text)
+        except (json.JSONDecodeError, yaml.YAMLError) as error:
+            raise SuiteError(f"{path}: {tests} cannot be parsed: {' '.join(str(error).split())}") from error
     if not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
         raise SuiteError(f"{path}: tests is not a list of objects", hint="write tests: [{vars: …, assert: …}]")
     return tests
@@ -214,7 +218,10 @@ def _equals(value: Any) -> dict[str, Any] | None:
 def _is_json(value: Any) -> dict[str, Any] | None:
     if value is None:
         return {"scorer": "format", "format": "json"}
-    schema = yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        schema = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return None  # named as a value that is not usable
     return {"scorer": "json_schema", "schema": schema} if isinstance(schema, dict) else None
 
 

@@ -42,7 +42,7 @@ def score_installed(parameters: InstalledParameters, answer: str, context: Conte
     return check_result(NAME, number >= 1.0, shortened(f"{parameters.name}: {detail or value}"), TOP_SCORE * number)
 
 
-def installed_as(name: str) -> str:
+def describe_entry_point(name: str) -> str:
     """Package, version and hash of the module behind an entry point, without importing it; empty when there is none."""
     found = _entry_point(name)
     if found is None:

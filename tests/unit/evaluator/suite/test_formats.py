@@ -91,6 +91,7 @@ def test_every_prompt_with_every_test(tmp_path: Path) -> None:
         ({"assert": [{"type": "similar", "value": "x"}]}, "assert similar is not supported"),
         ({"assert": [{"type": "contains", "value": "x", "transform": "y"}]}, "contains with transform is not"),
         ({"assert": [{"type": "contains"}]}, "has no usable value"),
+        ({"assert": [{"type": "is-json", "value": "{a: ["}]}, "has no usable value"),
         ({"assert": [{"value": "x"}]}, "has no type"),
         ({"threshold": 0.5}, "threshold is not supported"),
         ({"vars": {}}, "'what' is undefined"),
@@ -104,6 +105,13 @@ def test_refusals(tmp_path: Path, test: dict[str, Any], message: str | None) -> 
         return
     with pytest.raises(SuiteError, match=message):
         load_suite(path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("t.jsonl", '{"vars": {}}\n{'), ("t.yaml", "- {a: b"), ("t.json", "[")])
+def test_a_file_of_tests_that_cannot_be_parsed_is_one_clear_error(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SuiteError, match=rf"promptfooconfig.yaml: file://{name} cannot be parsed: "):
+        load_suite(_promptfoo(tmp_path, tests=f"file://{name}"))
 
 
 def test_files_of_a_promptfoo_suite_stay_beside_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.evaluator.working.verify import verified_sources
+from sidestep.evaluator.working.verify import verify_sources
 from sidestep.shared import errors
 from sidestep.shared.protocol.checkpoint import describe_files
 from sidestep.shared.protocol.layout import ModelFolder
@@ -18,18 +18,18 @@ def test_sources_are_verified_in_turn(tmp_path: Path) -> None:
     good = write_checkpoint(ModelFolder(tmp_path / "a"), 1)
     changed = write_checkpoint(ModelFolder(tmp_path / "b"), 1, salt=1)
     files = describe_files(good)
-    assert list(verified_sources_until_end([tmp_path / "none", good], files)) == [good]
+    assert list(offered_sources([tmp_path / "none", good], files)) == [good]
     with pytest.raises(errors.CheckpointRejected, match="other content"):
-        list(verified_sources([tmp_path / "none", changed], files))
+        list(verify_sources([tmp_path / "none", changed], files))
     with pytest.raises(errors.CheckpointVanished):
-        list(verified_sources([tmp_path / "none"], files))
+        list(verify_sources([tmp_path / "none"], files))
 
 
-def verified_sources_until_end(sources: list[Path], files: tuple[FileEntry, ...]) -> list[Path]:
+def offered_sources(sources: list[Path], files: tuple[FileEntry, ...]) -> list[Path]:
     """Sources that were offered; being exhausted afterwards is not the point here."""
     offered = []
     try:
-        for source in verified_sources(sources, files):
+        for source in verify_sources(sources, files):
             offered.append(source)
     except errors.CheckpointVanished:
         pass

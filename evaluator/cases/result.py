@@ -22,6 +22,11 @@ class CaseStatus(StrEnum):
     EXPECTED_FAILURE = "expected_failure"
     UNEXPECTED_PASS = "unexpected_pass"  # noqa: S105 - not a password
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether it counts in the success rate."""
+        return self in (CaseStatus.PASSED, CaseStatus.FAILED)
+
 
 @dataclass(frozen=True)
 class CheckResult:

@@ -18,7 +18,6 @@ from sidestep.evaluator.results.report import ComparisonEntry, LegacyComparison,
 
 SCORE_MOVE = 1.0
 SINGLE = Family(number=0)  # a comparison that somebody asked for, and not one of many that were made anyway
-DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
 _MAY_FAIL = (CaseStatus.EXPECTED_FAILURE, CaseStatus.UNEXPECTED_PASS)
 
 
@@ -59,9 +58,8 @@ def compare(
     if not measures:
         return replace(entry, verdict=assess_flips(pairs, family, noise))
     if known and known.verdict and known.verdict.basis == basis_of(pairs, family, noise):
-        same = known
         return replace(
-            entry, verdict=same.verdict, score=same.score, likelihood=same.likelihood, categories=same.categories
+            entry, verdict=known.verdict, score=known.score, likelihood=known.likelihood, categories=known.categories
         )
     return replace(entry, **vars(assess_difference(pairs, family, noise)))
 
@@ -108,8 +106,8 @@ def comparable_pairs(before: Report, after: Report) -> list[tuple[CaseResult, Ca
         for new in after.test_cases
         if new.id in old
         and is_same_definition(old[new.id].definition_hash, new.definition_hash)
-        and old[new.id].status in DECIDED
-        and new.status in DECIDED
+        and old[new.id].status.is_decided
+        and new.status.is_decided
     ]
 
 

@@ -11,12 +11,10 @@ from statistics import mean
 
 from sidestep.evaluator.cases.result import CaseResult, CaseStatus
 
-_DECIDED = (CaseStatus.PASSED, CaseStatus.FAILED)
-
 
 def pass_at_k(cases: Sequence[CaseResult]) -> dict[str, float]:
     """Mean pass@k over the decided cases with several samples, for k = 1, 2, 4, … and all; empty without samples."""
-    sampled = [case for case in cases if case.samples and case.status in _DECIDED]
+    sampled = [case for case in cases if case.samples and case.status.is_decided]
     if not sampled:
         return {}
     drawn = min(1 + len(case.samples) for case in sampled)

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sidestep.evaluator.cases.result import CaseStatus
-from sidestep.evaluator.comparing.comparison import DECIDED
 from sidestep.evaluator.presenting.lines import finished, lines_of
 from sidestep.evaluator.presenting.markdown import visible
 from sidestep.evaluator.results.report import Report
@@ -101,7 +100,7 @@ def unstable_cases(reports: Iterable[Report]) -> dict[str, int]:
     flips: dict[str, int] = {}
     for report in reports:
         for case in report.test_cases:
-            if case.status in DECIDED:
+            if case.status.is_decided:
                 if last.get(case.id, case.status) is not case.status:
                     flips[case.id] = flips.get(case.id, 0) + 1
                 last[case.id] = case.status

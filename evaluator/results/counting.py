@@ -68,7 +68,7 @@ def count_results(cases: tuple[CaseResult, ...]) -> TestResults:
 
 def weighted_rate(cases: tuple[CaseResult, ...]) -> WeightedRate | None:
     """The rate with each decided case counted by its weight, or None where that is the success rate itself."""
-    decided = [case for case in cases if case.status in (CaseStatus.PASSED, CaseStatus.FAILED)]
+    decided = [case for case in cases if case.status.is_decided]
     weights = [case.weight for case in decided]
     if len(set(weights)) < 2:
         return None

@@ -37,4 +37,5 @@ class Document:
         return content
 
     def to_bytes(self) -> bytes:
+        """The document as its file holds it."""
         return to_json(self.to_dict())

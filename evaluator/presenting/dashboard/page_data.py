@@ -12,7 +12,7 @@ from typing import Any
 from sidestep.evaluator.cases.case import DEFAULT_CATEGORY
 from sidestep.evaluator.cases.result import CaseStatus
 from sidestep.evaluator.comparing.advice import Advice
-from sidestep.evaluator.comparing.comparison import DECIDED, SCORE_MOVE
+from sidestep.evaluator.comparing.comparison import SCORE_MOVE
 from sidestep.evaluator.presenting.dashboard.definitions import case_data
 from sidestep.evaluator.presenting.dashboard.segments import (
     SEGMENT_SIZE,
@@ -90,7 +90,7 @@ def page_data(
 def _status(status: CaseStatus, letter: str) -> dict[str, Any]:
     """What a status means; ``letter`` stands for it in the segments."""
     passed = status is CaseStatus.PASSED
-    return {"value": status.value, "letter": letter, "decided": status in DECIDED, "passed": passed}
+    return {"value": status.value, "letter": letter, "decided": status.is_decided, "passed": passed}
 
 
 def _line(line: Line) -> dict[str, Any]:

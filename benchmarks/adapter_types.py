@@ -24,8 +24,8 @@ from unittest.mock import patch
 import torch
 
 from sidestep.shared.protocol.layout import ExpertFolder
-from sidestep.trainer.config import with_overrides
-from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.reading import read_config
 from sidestep.trainer.objectives import build_trainer
 from sidestep.trainer.trainer import train
 

@@ -27,8 +27,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, s
 from trl import SFTConfig, SFTTrainer
 
 from sidestep.shared.cpu_dtype import cpu_dtype
-from sidestep.trainer.config import TrainingConfig, with_overrides
-from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import read_config
 from sidestep.trainer.objectives import build_trainer
 from sidestep.trainer.trainer import train
 

@@ -10,7 +10,7 @@ import torch
 from peft import IA3Config, LoKrConfig, LoraConfig, PeftConfig, PromptTuningConfig, PromptTuningInit
 
 from sidestep.shared.errors import ConfigError
-from sidestep.trainer.config import SoftPrompt, TrainingConfig
+from sidestep.trainer.config.fields import SoftPrompt, TrainingConfig
 
 ALL_LINEAR = "all-linear"
 

@@ -12,7 +12,7 @@ from trl import DPOConfig, SFTConfig
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import ModelFolder
-from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.device_plan import DevicePlan
 
 log = get_logger("trainer")

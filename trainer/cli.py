@@ -51,8 +51,8 @@ def train(
     options = options or TrainerOptions()
     configure_logging(json_lines=options.log.log_json)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from sidestep.trainer.config import with_overrides
-    from sidestep.trainer.config_reading import read_config
+    from sidestep.trainer.config.building import with_overrides
+    from sidestep.trainer.config.reading import read_config
     from sidestep.trainer.unsloth_path import import_unsloth_first
 
     config = with_overrides(read_config(source), overrides(options))

@@ -16,15 +16,15 @@ from transformers import PreTrainedTokenizerBase
 from sidestep.shared.chat_templates import template_named
 from sidestep.shared.errors import DatasetError
 from sidestep.shared.logs import get_logger
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.data.multi_task import load_tasks
-from sidestep.trainer.data.options import (
+from sidestep.trainer.config.data_options import (
     fingerprint_fields,
     ineffective_options,
     is_multi_task,
     multi_task_options,
     row_shape,
 )
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.data.multi_task import load_tasks
 from sidestep.trainer.data.preparation import Preparation
 from sidestep.trainer.data.pretokenized import Parts, cached, read_pretokenized, tokenizer_fingerprint
 from sidestep.trainer.data.report import RowReport

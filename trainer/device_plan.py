@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sidestep.shared.cpu_dtype import cpu_dtype
 from sidestep.shared.errors import ConfigError, UnsupportedOnDevice
-from sidestep.trainer.config import Quantization, TrainingConfig
+from sidestep.trainer.config.fields import Quantization, TrainingConfig
 
 _BITSANDBYTES_OPTIMIZERS = ("8bit", "bnb", "paged")
 _COMPILED_TO_GRAPHS = "reduce-overhead"  # torch.compile's name for: through CUDA graphs

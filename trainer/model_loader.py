@@ -22,7 +22,7 @@ from sidestep.shared.errors import BaseModelError, ConfigError
 from sidestep.shared.protocol.layout import last_path_part
 from sidestep.shared.protocol.manifest import BASE_MODEL_VARIABLE
 from sidestep.shared.quantized_weights import keep_exact
-from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.device_plan import DevicePlan
 
 

@@ -19,7 +19,7 @@ from sidestep.shared.logs import get_logger
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import soft_prompt_config
 from sidestep.trainer.arguments import training_arguments
-from sidestep.trainer.config import SoftPrompt, TrainingConfig
+from sidestep.trainer.config.fields import SoftPrompt, TrainingConfig
 from sidestep.trainer.dataset_loader import TrainingData
 from sidestep.trainer.device_plan import DevicePlan
 from sidestep.trainer.objectives import Subject, build_trainer

@@ -21,7 +21,7 @@ from sidestep.shared.protocol.marker import RunDescription
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.arguments import checkpointing, training_arguments
 from sidestep.trainer.callbacks import DelayCompilation, LogProgress, MemoryCleanup, OverfittingMonitor, StopOnSignal
-from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.dataset_loader import TrainingData, load_training_data
 from sidestep.trainer.device_plan import DevicePlan, find_device, plan_device
 from sidestep.trainer.model_loader import (

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from sidestep.shared.logs import get_logger
-from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 
 log = get_logger("trainer")
 

@@ -15,7 +15,7 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import sidestep.trainer.trainer as training
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.objectives import build_trainer
 from tests.fakes.tiny_model import build_tiny_model
 

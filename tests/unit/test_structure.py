@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 # Everything that the supervisor and the commands consist of; the engine and the trainer's own modules may load torch.
 LIGHT = (
     "shared.launch.command", "evaluator.commands.app", "evaluator.working.supervisor", "evaluator.working.worker",
-    "evaluator.suite.scoring", "evaluator.results.store", "trainer.cli", "trainer.config_reading",
+    "evaluator.suite.scoring", "evaluator.results.store", "trainer.cli", "trainer.config.reading",
 )  # fmt: skip
 # The layer table of docs/architecture.md, from the ground up: a layer imports only from those before it.
 EVALUATOR_LAYERS = (
@@ -105,6 +105,31 @@ def test_an_upward_import_is_seen() -> None:
     planted = "from sidestep.evaluator.engine import protocol\nfrom sidestep.evaluator.cases.case import Case\n"
     assert upward_imports("evaluator", EVALUATOR_LAYERS, "suite", planted) == ["engine"]
     assert upward_imports("evaluator", EVALUATOR_LAYERS, "working", planted) == []
+
+
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """Modules that import each other, directly or around, by the names of modules and their sources."""
+    imports = {name: set(imported_modules(source)) & set(sources) - {name} for name, source in sources.items()}
+    reached = {name: set(others) for name, others in imports.items()}
+    for through in sources:
+        for others in reached.values():
+            if through in others:
+                others |= reached[through]
+    found = {frozenset(other for other in reached[name] if name in reached[other]) for name in sources}
+    return sorted(sorted(circle) for circle in found if circle)
+
+
+@pytest.mark.parametrize("package", ["trainer", "shared"])
+def test_no_modules_import_each_other(package: str) -> None:
+    """Also not for types alone: two modules that need each other's names are one, or three."""
+    paths = [path for path in (REPOSITORY / package).rglob("*.py") if path.name != "__init__.py"]
+    names = {path: "sidestep." + ".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths}
+    assert circles({name: path.read_text() for path, name in names.items()}) == []
+
+
+def test_a_circle_is_seen() -> None:
+    sources = {"a": "import b", "b": "from c import x", "c": "if TYPE_CHECKING:\n    from a import y", "d": "import a"}
+    assert circles(sources) == [["a", "b", "c"]]
 
 
 def test_every_layer_stands_in_the_table_of_the_architecture() -> None:

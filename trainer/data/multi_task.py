@@ -20,8 +20,8 @@ from referencing.exceptions import Unresolvable
 
 from sidestep.shared.errors import DatasetError
 from sidestep.shared.logs import get_logger
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.data.options import MultiTaskOptions, RowChecks, TaskOptions
+from sidestep.trainer.config.data_options import MultiTaskOptions, RowChecks, TaskOptions
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.data.preparation import Check, Preparation
 from sidestep.trainer.data.report import RowReport
 from sidestep.trainer.data.rows import Example, UnusableRow

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 from transformers import PreTrainedTokenizerBase
 
-from sidestep.trainer.data.options import RowShape
+from sidestep.trainer.config.data_options import RowShape
 from sidestep.trainer.data.report import RowReport
 from sidestep.trainer.data.rows import Example, UnusableRow, to_example
 from sidestep.trainer.data.tokens import PREFERENCE_FEATURES, TOKEN_FEATURES, cut, preference, tokenize

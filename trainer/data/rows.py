@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from sidestep.trainer.config.data_options import RowShape
 from sidestep.trainer.data.chat import ChatMessage, NoConversation, parse_conversation
-from sidestep.trainer.data.options import RowShape
 
 Row = dict[str, Any]
 

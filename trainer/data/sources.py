@@ -16,8 +16,8 @@ import datasets
 
 from sidestep.shared.errors import DatasetError
 from sidestep.shared.logs import get_logger
+from sidestep.trainer.config.data_options import FORMATS
 from sidestep.trainer.data.file_formats import READERS, reader_of
-from sidestep.trainer.data.options import FORMATS
 
 log = get_logger("trainer.data")
 

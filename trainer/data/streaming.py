@@ -8,6 +8,7 @@ short between them and resuming finds its place by counting rows.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,7 @@ import datasets
 
 from sidestep.shared.errors import DatasetError
 from sidestep.shared.logs import get_logger
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.data.options import optimizer_steps
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.data.preparation import Columns, Preparation, to_dataset
 from sidestep.trainer.data.report import RowReport
 from sidestep.trainer.data.sources import Hub, Source
@@ -104,3 +104,16 @@ def _endless(
             yield from rows.shuffle(config.seed + epoch, buffer_size=config.max_in_memory_samples or DEFAULT_BUFFER)
 
     return datasets.IterableDataset.from_generator(epochs, features=preparation.features)
+
+
+def optimizer_steps(config: TrainingConfig, rows: int) -> int:
+    """Optimizer steps for ``epochs`` passes over this many rows, as the Trainer counts them for loaded data."""
+    processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
+    batches = _at_least_one(rows, config.batch_size * processes)
+    updates = _at_least_one(batches, config.gradient_accumulation_steps)
+    whole = config.epochs * updates
+    return max(1, int(whole) + (whole > int(whole)))
+
+
+def _at_least_one(amount: int, size: int) -> int:
+    return max(1, -(-amount // size))

@@ -28,7 +28,7 @@ from sidestep.evaluator.suite.scoring import score_answer
 from sidestep.shared.commands.choices import Order
 from sidestep.shared.commands.options import EvaluationOptions, ModelOptions
 from sidestep.shared.logs import get_logger
-from sidestep.trainer.config_reading import read_config
+from sidestep.trainer.config.reading import read_config
 
 
 @pytest.fixture

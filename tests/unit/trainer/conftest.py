@@ -11,8 +11,8 @@ import torch
 
 import sidestep.trainer.trainer as trainer_module
 from sidestep.trainer import objectives
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import from_host
 from tests.fakes.tiny_model import build_tiny_model
 
 ROWS = [

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
-from sidestep.trainer.config import SoftPrompt, with_overrides
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import SoftPrompt
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.soft_prompts import soft_prompt_path
 from tests.unit.trainer.conftest import history
 

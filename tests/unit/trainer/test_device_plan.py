@@ -10,7 +10,7 @@ import pytest
 
 from sidestep.shared.cpu_dtype import cpu_dtype
 from sidestep.shared.errors import ConfigError, UnsupportedOnDevice
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.device_plan import DeviceFacts, find_device, plan_device
 
 SLOW_CPU = DeviceFacts("cpu", fast_bf16=False)

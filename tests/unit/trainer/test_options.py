@@ -18,7 +18,7 @@ from sidestep.shared.errors import ConfigError
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.arguments import checkpointing, training_arguments
 from sidestep.trainer.callbacks import DelayCompilation
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.device_plan import DeviceFacts, plan_device
 from tests.unit.trainer.conftest import history, weights_of, write_rows
 

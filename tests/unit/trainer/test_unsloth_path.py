@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sidestep.trainer.adapter_setup import adapter_config
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.device_plan import DeviceFacts, plan_device
 from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
 
@@ -27,7 +27,7 @@ import json, sys
 sys.path.insert(0, {folder!r})
 import torch
 torch.cuda.is_available = lambda: True
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.unsloth_path import import_unsloth_first
 print(import_unsloth_first(from_host(json.loads(sys.argv[1]))))
 """

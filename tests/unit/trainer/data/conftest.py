@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import from_host
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidestep.trainer.config import TrainingConfig
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.data.tokens import IGNORED
 from sidestep.trainer.dataset_loader import load_training_data
 from sidestep.trainer.model_loader import load_tokenizer

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from sidestep.trainer.config.data_options import RowShape
 from sidestep.trainer.data.chat import parse_conversation
 from sidestep.trainer.data.file_formats import read_csv, read_json_lines
-from sidestep.trainer.data.options import RowShape
 from sidestep.trainer.data.preparation import Preparation
 from sidestep.trainer.data.report import RowReport
 from sidestep.trainer.data.rows import FALL_BACKS, Example, UnusableRow, to_example

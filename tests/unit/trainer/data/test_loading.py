@@ -17,7 +17,7 @@ from sidestep.shared.errors import ConfigError, DatasetError
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.arguments import training_arguments
-from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.data.tokens import IGNORED
 from sidestep.trainer.dataset_loader import TrainingData, load_training_data
 from sidestep.trainer.device_plan import DeviceFacts, plan_device
@@ -81,7 +81,7 @@ def test_field_mapping(config: TrainingConfig) -> None:
     assert learnt(load_tokenizer(config), mapped[0]) == "a<|im_end|>\n"
     with pytest.raises(DatasetError, match=r"columns that do not exist: gone .it has ask, tell, text"):
         load(config, field_mapping={"instruction": "ask", "output": "tell", "input": "gone"})
-    with pytest.raises(ConfigError, match="'colour' is no role"):
+    with pytest.raises(ConfigError, match="'colour' is not a role"):
         load(config, field_mapping={"colour": "ask"})
     with pytest.raises(ConfigError, match="two columns for output: a and b"):
         load(config, field_mapping={"output": "a", "response": "b"})

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sidestep.shared.errors import ConfigError, DatasetError
-from sidestep.trainer.config import TrainingConfig, with_overrides
-from sidestep.trainer.config_reading import from_host, read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.config.reading import from_host, read_config
 from sidestep.trainer.dataset_loader import TrainingData, load_training_data
 from sidestep.trainer.model_loader import load_tokenizer
 from tests.unit.trainer.conftest import write_rows

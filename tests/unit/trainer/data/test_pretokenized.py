@@ -11,7 +11,8 @@ import datasets
 import pytest
 
 from sidestep.shared.errors import DatasetError
-from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.data.preparation import Preparation
 from sidestep.trainer.data.tokens import IGNORED
 from sidestep.trainer.dataset_loader import TrainingData, load_training_data

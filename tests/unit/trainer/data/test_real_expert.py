@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.trainer.config_reading import read_config
-from sidestep.trainer.data.options import row_shape
+from sidestep.trainer.config.data_options import row_shape
+from sidestep.trainer.config.reading import read_config
 from sidestep.trainer.data.rows import to_example
 from sidestep.trainer.data.sources import open_source
 

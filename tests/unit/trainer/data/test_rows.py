@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from sidestep.trainer.config.data_options import RowShape
 from sidestep.trainer.data.chat import ChatMessage, NoConversation, parse_conversation
-from sidestep.trainer.data.options import RowShape
 from sidestep.trainer.data.rows import MAX_CHARACTERS, Example, UnusableRow, to_example
 from tests.unit.trainer.conftest import ROWS
 

@@ -17,7 +17,8 @@ from sidestep.shared.errors import ConfigError, DatasetError
 from sidestep.shared.protocol.layout import ModelFolder
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.arguments import training_arguments
-from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.dataset_loader import TrainingData, load_training_data
 from sidestep.trainer.device_plan import DeviceFacts, plan_device
 from sidestep.trainer.model_loader import load_base_model, load_tokenizer

@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 import pytest
 
-from sidestep.trainer.config import TrainingConfig, with_overrides
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.trainer import train
 from tests.unit.trainer.conftest import ROWS, write_rows
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, Trainin
 from sidestep.shared.protocol.layout import MARKER_NAME, ModelFolder
 from sidestep.shared.protocol.marker import parse_marker
 from sidestep.shared.protocol.place import reports_of
-from sidestep.trainer.config_reading import from_host
+from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.publishing.advice import FollowAdvice
 from sidestep.trainer.publishing.publisher import PublishCheckpoint
 from sidestep.trainer.trainer import train

@@ -12,8 +12,9 @@ import pytest
 
 from sidestep.shared.errors import ConfigError, ManifestError, SidestepError
 from sidestep.trainer.cli import parse_settings
-from sidestep.trainer.config import REQUIRED, with_overrides
-from sidestep.trainer.config_reading import from_host, read_config
+from sidestep.trainer.config.building import with_overrides
+from sidestep.trainer.config.fields import REQUIRED
+from sidestep.trainer.config.reading import from_host, read_config
 
 HostConfig = Callable[..., dict[str, Any]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.trainer.config import FIELD_NAMES
+from sidestep.trainer.config.fields import FIELD_NAMES
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 DOCUMENT = REPOSITORY / "docs" / "contract-fields.md"
 FIELDS = """base_model_name quantization dataset_path output_dir device adapter_type target_modules epochs
     learning_rate batch_size gradient_accumulation_steps lr_scheduler rank alpha method feedforward_modules dropout

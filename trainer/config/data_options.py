@@ -5,17 +5,14 @@ Raises ConfigError for contradictions; whatever is left has an effect.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sidestep.shared.chat_templates import template_named
 from sidestep.shared.errors import ConfigError
-
-if TYPE_CHECKING:
-    from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.fields import TrainingConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet", "huggingface")
 
@@ -95,7 +92,7 @@ def row_shape(config: TrainingConfig) -> RowShape:
         role = ROLES.get(name)
         if role is None:
             raise ConfigError(
-                f"field_mapping: '{name}' is no role a column can play",
+                f"field_mapping: '{name}' is not a role that a column can play",
                 hint=f'it maps roles to columns, like {{"instruction": "question"}}; roles are {", ".join(ROLES)}',
             )
         if mapped.setdefault(role, column) != column:
@@ -198,19 +195,6 @@ def _check_streaming(config: TrainingConfig, where: str) -> None:
             f"{where}: with streaming and packing the number of steps cannot be known beforehand",
             hint="set max_steps, or packing to false",
         )
-
-
-def optimizer_steps(config: TrainingConfig, rows: int) -> int:
-    """Optimizer steps for ``epochs`` passes over this many rows, as the Trainer counts them for loaded data."""
-    processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
-    batches = _at_least_one(rows, config.batch_size * processes)
-    updates = _at_least_one(batches, config.gradient_accumulation_steps)
-    whole = config.epochs * updates
-    return max(1, int(whole) + (whole > int(whole)))
-
-
-def _at_least_one(amount: int, size: int) -> int:
-    return max(1, -(-amount // size))
 
 
 def fingerprint_fields(config: TrainingConfig) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The table of all fields in docs/configuration.md, generated from the dataclass so that it stays true.
 
-python -m sidestep.trainer.config_docs > table.md
+python -m sidestep.trainer.config.documentation > table.md
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ import inspect
 import sys
 from dataclasses import MISSING, fields
 
-from sidestep.trainer import config
-from sidestep.trainer.config import REQUIRED, TrainingConfig
+from sidestep.trainer.config.fields import REQUIRED, TrainingConfig
 
 
 def field_table() -> str:
     """A Markdown table: field, type, default, meaning."""
     meanings = _meanings()
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for each in fields(TrainingConfig):
-        default = "required" if each.name in REQUIRED or each.default is MISSING else f"`{each.default!r}`"
-        kind = str(each.type).replace("|", "\\|")
-        rows.append(f"| `{each.name}` | {kind} | {default} | {meanings[each.name]} |")
+    for field in fields(TrainingConfig):
+        default = "required" if field.name in REQUIRED or field.default is MISSING else f"`{field.default!r}`"
+        kind = str(field.type).replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {kind} | {default} | {meanings[field.name]} |")
     return "\n".join(rows) + "\n"
 
 
 def _meanings() -> dict[str, str]:
     """The docstring that follows each field in the class."""
-    tree = ast.parse(inspect.getsource(config.TrainingConfig)).body[0]
+    tree = ast.parse(inspect.getsource(TrainingConfig)).body[0]
     assert isinstance(tree, ast.ClassDef)
     found: dict[str, str] = {}
     name = None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
 
 from sidestep.shared.errors import ConfigError
-from sidestep.trainer.data.options import check_data_options
-
-if TYPE_CHECKING:
-    from sidestep.trainer.config import TrainingConfig
+from sidestep.trainer.config.data_options import check_data_options
+from sidestep.trainer.config.fields import TrainingConfig
 
 RANKED = ("lora", "dora", "lokr")
 # What each kind of training has no use for: given nevertheless, it would be read and dropped.
@@ -106,8 +103,8 @@ def _check_soft_prompts(config: TrainingConfig, where: str) -> None:
 
 def _is_inside(path: str) -> bool:
     return all(
-        not each.is_absolute() and not each.drive and ".." not in each.parts and each.name
-        for each in (PurePosixPath(path), PureWindowsPath(path))
+        not parsed.is_absolute() and not parsed.drive and ".." not in parsed.parts and parsed.name
+        for parsed in (PurePosixPath(path), PureWindowsPath(path))
     )
 
 

@@ -91,6 +91,15 @@ class Environment:
         """Install something that lies on this disk, without its dependencies."""
         pip("install", "--no-deps", "--no-index", "--no-build-isolation", *what, cwd=cwd, python=self.python)
 
+    def install_from_index(self, requirement: str) -> str | None:
+        """Install one package in place of the borrowed one, without its dependencies; why not, where that fails."""
+        arguments = ("-m", "pip", "--python", str(self.python), "--disable-pip-version-check", "install", "--no-deps")
+        done = subprocess.run(
+            [sys.executable, *arguments, requirement],
+            capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
+        )  # fmt: skip
+        return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
     def command(self, name: str) -> str:
         return str(self.root / "bin" / name)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 
@@ -98,7 +99,8 @@ def main(request: dict[str, Any]) -> None:
     if request.get("fail_after"):
         raise RuntimeError("the script failed after its training")
     losses = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
-    sys.stdout.write(json.dumps({"losses": losses, "step": trainer.state.global_step}) + "\n")
+    ended = {"losses": losses, "step": trainer.state.global_step, "transformers": transformers.__version__}
+    sys.stdout.write(json.dumps(ended) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def _resolver() -> str:
 def test_pins_and_the_unsloth_extra_have_a_common_solution() -> None:
     done = subprocess.run(
         [
-            _resolver(), "pip", "compile", "pyproject.toml", "--extra", "unsloth", "--constraint", "constraints.txt",
+            _resolver(), "pip", "compile", "pyproject.toml", "--extra", "all", "--extra", "unsloth",
+            "--constraint", "constraints.txt",
             "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "--no-python-downloads",
             "--no-header", "--no-annotate", "--quiet",
         ],

@@ -109,7 +109,7 @@ def test_a_name_is_looked_up_where_programs_are(other_python: Path, monkeypatch:
 
 
 def test_the_probe_tells_what_runs_from_what_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real processes: ours can, a bare interpreter has no sidestep, and with our source it lacks what that imports."""
+    """Real processes: ours can, a bare interpreter has no sidestep, and with our source it lacks packages."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     assert run_probe(own_interpreter()) == ProbeResult()
     bare = tmp_path / "bare"
@@ -117,7 +117,7 @@ def test_the_probe_tells_what_runs_from_what_does_not(tmp_path: Path, monkeypatc
     python = str(bare / "bin" / "python")
     assert run_probe(Interpreter(python, None, shares_packages=False)) == MISSING
     lent = run_probe(Interpreter(python, REPOSITORY, shares_packages=False))
-    assert not lent.missing and "not installed" in str(lent.problem)
+    assert not lent.missing and "pip install 'sidestep[evaluator]'" in str(lent.problem)
 
 
 def test_a_probe_that_ends_without_a_word_or_cannot_start_is_a_problem(tmp_path: Path) -> None:
@@ -130,3 +130,13 @@ def test_a_probe_that_ends_without_a_word_or_cannot_start_is_a_problem(tmp_path:
     )
     assert silent.problem == "exit status 7"
     assert broken.problem
+
+
+def test_an_environment_without_the_evaluators_extra_says_so(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    hidden = f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m tests.fakes.absent_packages statsmodels "$@"'
+    python.write_text(f"#!/bin/sh\n{hidden}\n")
+    python.chmod(0o755)
+    result = run_probe(Interpreter(str(python), REPOSITORY, shares_packages=False))
+    expected = "not installed: statsmodels; pip install 'sidestep[evaluator]'"
+    assert result == ProbeResult(expected)

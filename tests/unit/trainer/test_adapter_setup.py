@@ -121,7 +121,7 @@ def test_an_adapter_on_the_output_layer_is_trained(trained: Train) -> None:
     [
         (["q_proj", "nowhere"], r"does not have: nowhere.*down_proj.*q_proj"),
         (["self_attn"], r"self_attn, which is not a linear layer.*q_proj"),
-        (["embed_tokens"], "no linear layer"),
+        (["embed_tokens"], "not a linear layer"),
     ],
 )
 def test_modules_that_cannot_be_adapted_are_refused(
@@ -224,7 +224,7 @@ def test_soft_prompts_beside_an_adapter_are_trained_on_top_of_it(trained: Train,
         ({"soft_prompts": [{**PROMPT, "path": "../../x.pt"}]}, "leads out of the model's folder"),
         ({"soft_prompts": [{**PROMPT, "path": "C:\\x.pt"}]}, "leads out of the model's folder"),
         ({"soft_prompts": [{"tokens": 3}]}, "soft_prompts"),
-        ({"soft_prompts": "strict"}, "no list of objects"),
+        ({"soft_prompts": "strict"}, "not a list of objects"),
     ],
 )
 def test_contradictions_are_refused_with_the_reason(

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from sidestep.shared.commands.exit_codes import EXIT_FAILURE, EXIT_USAGE
 from sidestep.shared.commands.sources import Kind, OptionSources
-from sidestep.shared.errors import SidestepError
-from sidestep.shared.logs import configure_logging, terminal_safe
+from sidestep.shared.errors import ConfigError, SidestepError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 COMMANDS = Group("Commands", sort_key=0)
-HELP_FLAGS = frozenset({"--help", "-h"})
+HELP_FLAGS = ("--help", "-h")
 PROGRAM = Group("This program", sort_key=100)
 
 
@@ -40,26 +39,30 @@ class Program:
         )
         self.sources = OptionSources(self.app, tables)
         self.app.config = (self.sources,)
-        self.app.register_install_completion_command(help="Install completion for the shell that this runs in.")
-        self.app["--install-completion"].group = PROGRAM
+        self.app.command(self._install_completion, name="--install-completion", group=PROGRAM)
         self.app["--help"].group = PROGRAM
         self.app["--version"].group = PROGRAM
 
     def run(self, arguments: Sequence[str] | None = None) -> NoReturn:
         """Run the command that ``arguments`` name, by default this process's, and exit."""
-        configure_logging()  # a command that is told how to log does so anew
         arguments = sys.argv[1:] if arguments is None else arguments
         try:
-            if HELP_FLAGS & set(arguments) or not arguments:
+            if not arguments or set(HELP_FLAGS) & set(arguments):
                 self.print_help([word for word in arguments if word not in HELP_FLAGS])
             else:
-                self.app(arguments, exit_on_error=False, print_error=False)
+                self._run_command(arguments)
         except CycloptsError as error:
             self._say_usage(error)
         except SidestepError as error:
             self._say(error.message, error.hint)
             raise SystemExit(error.exit_code) from None
         raise SystemExit(0)
+
+    def _run_command(self, arguments: Sequence[str]) -> None:
+        from sidestep.shared.logs import configure_logging  # not for help, which logs nothing
+
+        configure_logging()  # a command that is told how to log does so anew
+        self.app(arguments, exit_on_error=False, print_error=False)
 
     def print_help(self, words: Sequence[str], console: Console | None = None) -> None:
         """The page of the command that ``words`` begin with; what follows is not parsed."""
@@ -73,6 +76,16 @@ class Program:
         for name in app:
             app[name]  # loads it: the page has the first line of each command
         self.app.help_print(chain, console=console)
+
+    def _install_completion(self, shell: Literal["bash", "zsh", "fish"] | None = None, /) -> None:
+        """Install completion for bash, zsh or fish; default: the shell that this runs in."""
+        from cyclopts.completion.detect import ShellDetectionError  # the library's own command loads this for help
+
+        try:
+            path = self.app.install_completion(shell=shell)
+        except ShellDetectionError as error:
+            raise ConfigError("it is not known which shell this is", hint="name it: bash, zsh or fish") from error
+        sys.stdout.write(f"{path}: completion of {self.name}, from the next shell on\n")
 
     def _say_usage(self, error: CycloptsError) -> NoReturn:
         """What is wrong in the file or variable that has it, or on the command line."""
@@ -88,6 +101,8 @@ class Program:
         raise SystemExit(EXIT_USAGE) from None
 
     def _say(self, message: str, hint: str | None) -> None:
+        from sidestep.shared.logs import terminal_safe
+
         sys.stderr.write(f"{self.name}: error: {terminal_safe(message)}\n")
         if hint:
             sys.stderr.write(f"{self.name}: hint: {terminal_safe(hint)}\n")

@@ -1,6 +1,7 @@
 """What the documents say can be done: every example in README, CONTRIBUTING and docs is tried or checked.
 
 - ``json`` blocks parse, ``python`` blocks compile and their project imports exist
+- ``toml`` blocks are settings files whose options exist
 - ``make`` targets exist
 - ``sidestep``, ``sidestep-trainer`` and ``sidestep-evaluator`` commands can be given as they are written there
 - links to files of the project lead somewhere
@@ -13,6 +14,7 @@ import importlib
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from pathlib import Path
 import pytest
 from cyclopts import CycloptsError
 
+from sidestep.shared.commands.settings_file import SettingsFile
+from sidestep.shared.commands.sources import check_keys
 from tests.fakes.command_lines import PROGRAMS, parse
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -73,6 +77,16 @@ def test_json_parses(path: Path) -> None:
     for block in blocks(path):
         if block.language == "json":
             json.loads(block.text)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=names)
+def test_options_in_settings_files_exist(path: Path) -> None:
+    for block in blocks(path):
+        document = tomllib.loads(block.text) if block.language == "toml" else {"project": None}
+        if "project" not in document:  # else it is somebody's pyproject.toml
+            file = SettingsFile(f"{path.name}:{block.line}", PROJECT, document)
+            for program in PROGRAMS.values():
+                check_keys(file, program.app)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=names)

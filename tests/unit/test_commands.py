@@ -16,17 +16,17 @@ from tests.fakes.command_lines import PROGRAMS, parse
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = {
-    "sidestep": "sidestep.shared.launch.command",
+    "sidestep": "sidestep",
     "sidestep-trainer": "sidestep.trainer",
     "sidestep-evaluator": "sidestep.evaluator",
 }
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
-def _run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(command: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", MODULES[command], *arguments], cwd=REPOSITORY, capture_output=True, text=True,
-        check=False, env={"COLUMNS": "200", "PATH": "", "NO_COLOR": "1", "TERM": "dumb"},
+        check=False, env={"COLUMNS": "200", "PATH": "", "NO_COLOR": "1", "TERM": "dumb", **environment},
     )  # fmt: skip
 
 
@@ -59,6 +59,16 @@ def test_commands_in_documents_can_be_given(document: str, line: str) -> None:
 def test_a_wrong_command_in_a_document_would_be_seen(line: str) -> None:
     with pytest.raises(CycloptsError):
         parse(shlex.split(line))
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_completion_is_installed_for_the_shell_that_is_named(command: str, tmp_path: Path) -> None:
+    done = _run(command, "--install-completion", "bash", HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    script = tmp_path / ".local" / "share" / "bash-completion" / "completions" / command
+    assert done.stdout == f"{script}: completion of {command}, from the next shell on\n"
+    assert script.read_text() == PROGRAMS[command].app.generate_completion(shell="bash")
+    assert str(script) in (tmp_path / ".bashrc").read_text()
 
 
 @pytest.mark.parametrize(

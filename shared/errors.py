@@ -24,7 +24,7 @@ class SidestepError(Exception):
 
 
 class ManifestError(SidestepError):
-    """The expert's manifest.json is missing, is no JSON, or lacks something."""
+    """The expert's manifest.json is missing, is not JSON, or lacks something."""
 
 
 class ConfigError(SidestepError):

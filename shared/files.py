@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class NotARegularFile(OSError):
-    """A link, FIFO, device or folder stands where a regular file is expected."""
+    """A link, FIFO, device or folder is where a regular file is expected."""
 
 
 class TooLarge(OSError):

@@ -33,5 +33,5 @@ def read_json_object(path: Path, limit: int, error_class: type[SidestepError]) -
     """The same, for files that must hold an object."""
     document = read_json(path, limit, error_class)
     if not isinstance(document, dict):
-        raise error_class(f"{path} holds no JSON object", hint='it must start with {"')
+        raise error_class(f"{path} does not hold a JSON object", hint='it must start with {"')
     return document

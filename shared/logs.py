@@ -21,7 +21,7 @@ _CONTROL |= {
 
 
 def terminal_safe(text: str) -> str:
-    """Text with control characters and direction overrides made visible: names and outputs come from strangers."""
+    """Text with control characters and direction overrides made visible: names and outputs are untrusted input."""
     return text.translate(_CONTROL)
 
 

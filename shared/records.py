@@ -31,7 +31,7 @@ T = TypeVar("T")
 _NAME = "json_name"
 _FLAT = "flat"
 FLAT: Mapping[str, Any] = types.MappingProxyType({_FLAT: True})
-"""Metadata of a field whose own fields stand in the document in its place."""
+"""Metadata of a field whose own fields are in the document in its place."""
 
 Reader = Callable[[Any], Any]  # from a parsed value to what a field holds; raises InvalidRecord
 

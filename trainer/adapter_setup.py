@@ -57,13 +57,13 @@ def _is_linear(module: torch.nn.Module) -> bool:
 def _check_modules(field: str, wanted: tuple[str, ...], model: torch.nn.Module) -> None:
     modules = dict(model.named_modules())
     hint = f"it has {', '.join(linear_module_names(model))}"
-    for each in wanted:
-        found = [module for name, module in modules.items() if name == each or name.endswith(f".{each}")]
+    for target in wanted:
+        found = [module for name, module in modules.items() if name == target or name.endswith(f".{target}")]
         if not found:
             missing = [name for name in wanted if not any(f".{module}".endswith(f".{name}") for module in modules)]
             raise ConfigError(f"{field} names modules that the model does not have: {', '.join(missing)}", hint=hint)
         if not all(_is_linear(module) for module in found):
-            raise ConfigError(f"{field} names {each}, which is no linear layer", hint=hint)
+            raise ConfigError(f"{field} names {target}, which is not a linear layer", hint=hint)
 
 
 def _lora(config: TrainingConfig) -> PeftConfig:

@@ -208,7 +208,7 @@ class TrainingConfig:
         return self.base_model_path or self.base_model_name
 
 
-FIELD_NAMES = tuple(each.name for each in fields(TrainingConfig))
+FIELD_NAMES = tuple(field.name for field in fields(TrainingConfig))
 REQUIRED = ("base_model_name", "output_dir", "dataset_path", "adapter_type", "epochs", "learning_rate", "batch_size",
             "gradient_accumulation_steps", "lr_scheduler")  # fmt: skip
 
@@ -250,7 +250,7 @@ def with_overrides(config: TrainingConfig, overrides: dict[str, Any], where: str
             near = difflib.get_close_matches(name, FIELD_NAMES, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "docs/configuration.md lists all fields"
             raise ConfigError(f"{where}: there is no field '{name}'", hint=hint)
-    current = {each: getattr(config, each) for each in FIELD_NAMES}
+    current = {field_name: getattr(config, field_name) for field_name in FIELD_NAMES}
     if overrides.get("adapter_type", config.adapter_type) != config.adapter_type:
         for name in MEANINGLESS.get(overrides["adapter_type"], ()):
             del current[name]

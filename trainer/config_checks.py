@@ -106,8 +106,8 @@ def _check_soft_prompts(config: TrainingConfig, where: str) -> None:
 
 def _is_inside(path: str) -> bool:
     return all(
-        not each.is_absolute() and not each.drive and ".." not in each.parts and each.name
-        for each in (PurePosixPath(path), PureWindowsPath(path))
+        not reading.is_absolute() and not reading.drive and ".." not in reading.parts and reading.name
+        for reading in (PurePosixPath(path), PureWindowsPath(path))
     )
 
 

@@ -18,10 +18,10 @@ def field_table() -> str:
     """A Markdown table: field, type, default, meaning."""
     meanings = _meanings()
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for each in fields(TrainingConfig):
-        default = "required" if each.name in REQUIRED or each.default is MISSING else f"`{each.default!r}`"
-        kind = str(each.type).replace("|", "\\|")
-        rows.append(f"| `{each.name}` | {kind} | {default} | {meanings[each.name]} |")
+    for field in fields(TrainingConfig):
+        default = "required" if field.name in REQUIRED or field.default is MISSING else f"`{field.default!r}`"
+        kind = str(field.type).replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {kind} | {default} | {meanings[field.name]} |")
     return "\n".join(rows) + "\n"
 
 

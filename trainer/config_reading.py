@@ -111,7 +111,7 @@ def _flatten(training: Any, dataset: Any, where: str) -> dict[str, Any]:
     """Fields of TrainingConfig from the manifest's two blocks."""
     for block_name, block in (("training", training), ("dataset", dataset)):
         if not isinstance(block, dict):
-            raise ConfigError(f"{where}: '{block_name}' is no object")
+            raise ConfigError(f"{where}: '{block_name}' is not an object")
     values = {key: value for key, value in training.items() if value is not None and key in FIELD_NAMES}
     values |= _decode_json_text(training, where)
     unknown = set(training) - set(FIELD_NAMES) - set(_JSON_TEXT)
@@ -144,8 +144,9 @@ def _from_adapter_block(adapter: dict[str, Any], values: dict[str, Any]) -> dict
 def _soft_prompts(entries: Any, where: str) -> list[dict[str, Any]]:
     """The manifest's list with our names; what describes a finished prompt (size, hash) is for people."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(f"{where}: soft_prompts is no list of objects", hint='like [{"name": "json", "tokens": 16}]')
-    known = {each.name for each in fields(SoftPrompt)}
+        hint = 'like [{"name": "json", "tokens": 16}]'
+        raise ConfigError(f"{where}: soft_prompts is not a list of objects", hint=hint)
+    known = {field.name for field in fields(SoftPrompt)}
     prompts = []
     for entry in entries:
         prompt = {_SOFT_PROMPT_KEYS.get(key, key): value for key, value in entry.items() if value is not None}

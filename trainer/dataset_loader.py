@@ -94,7 +94,7 @@ def _load(config: TrainingConfig, preparation: Preparation, path: str) -> datase
     if config.use_pretokenized and (isinstance(source, Saved) or not config.pretokenized_cache):
         if not isinstance(source, Saved):
             raise DatasetError(
-                f"{path} is no pre-tokenized folder", hint="it must be one that datasets' save_to_disk wrote"
+                f"{path} is not a pre-tokenized folder", hint="it must be one that datasets' save_to_disk wrote"
             )
         return read_pretokenized(source.data, path, config.max_seq_length, len(preparation.tokenizer))
     return preparation.load(source.rows(streaming=False), RowReport(path))

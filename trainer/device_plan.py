@@ -70,7 +70,7 @@ def find_device(requested: str) -> DeviceFacts:
         fast_bf16=torch.cuda.is_bf16_supported() if device.startswith("cuda") else cpu_dtype() == "bfloat16",
         has_bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
         has_flash_attention=importlib.util.find_spec("flash_attn") is not None,
-        has_compiler=device.startswith("cuda") or any(shutil.which(each) for each in _compilers()),
+        has_compiler=device.startswith("cuda") or any(shutil.which(compiler) for compiler in _compilers()),
         has_unsloth=importlib.util.find_spec("unsloth") is not None,
         compile_disabled="1" in (os.environ.get("PYTORCH_DISABLE_COMPILE"), os.environ.get("TORCH_COMPILE_DISABLE")),
     )

@@ -79,14 +79,14 @@ def locate_base_model(config: TrainingConfig) -> str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BaseModelError(
-                f"{folder} is no model folder: it has no config.json", hint="name another with --base-model"
+                f"{folder} is not a model folder: it has no config.json", hint="name another with --base-model"
             )
         return str(folder.resolve())
     is_hub_id = location.count("/") <= 1 and not location.startswith((".", "/", "~")) and ":" not in location
     if config.base_model_path is None and is_hub_id and "/" in location and "\\" not in location:
         return location
     raise BaseModelError(
-        f"the base model {location} is no folder on this machine",
+        f"the base model {location} is not a folder on this machine",
         hint=f"say where {last_path_part(location)} is with --base-model or {BASE_MODEL_VARIABLE}",
     )
 

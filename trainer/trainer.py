@@ -146,8 +146,8 @@ def _compilation(config: TrainingConfig, plan: DevicePlan) -> list[TrainerCallba
 
 def _say_what_is_trained(trainer: Trainer) -> None:
     parameters = list(trainer.model.parameters())
-    trained = sum(each.numel() for each in parameters if each.requires_grad)
-    log.info("training %s of %s weights", f"{trained:,}", f"{sum(each.numel() for each in parameters):,}")
+    trained = sum(weights.numel() for weights in parameters if weights.requires_grad)
+    log.info("training %s of %s weights", f"{trained:,}", f"{sum(weights.numel() for weights in parameters):,}")
 
 
 def _publisher(config: TrainingConfig, plan: DevicePlan, model: PreTrainedModel) -> PublishCheckpoint:

@@ -25,7 +25,7 @@ class Message:
 class Check:
     """One scorer with its parameters; a case passes when every check passes.
 
-    ``parameters`` are as they stand in the file: they are part of the suite's hash. ``validated`` are the same as the
+    ``parameters`` are as given in the file: they are part of the suite's hash. ``validated`` are the same as the
     scorer takes them, kept from when the suite was loaded (evaluator.suite.checks).
     """
 
@@ -39,7 +39,7 @@ class Case:
     """A prompt and what its answer must satisfy.
 
     A case without checks expects nothing that can be decided: it is answered and reported ``unscored``.
-    A case with ``may_fail`` is reported apart, as expected failure or unexpected pass.
+    A case with ``may_fail`` is reported separately, as expected failure or unexpected pass.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Case:
 class Suite:
     """All cases of one file.
 
-    ``sha256`` covers everything that can change an answer's result: cases, checks and the contents of fixtures.
+    ``sha256`` covers everything that can change a result: cases, checks and the contents of fixtures.
     ``warnings`` are the things in the file that were understood in a way its author may not have meant.
     """
 

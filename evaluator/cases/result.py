@@ -100,7 +100,7 @@ class NoiseFloor:
     """How often a checkpoint's results differ from its own under another batch layout.
 
     ``flip_rate`` is 0 where answers are bit-identical in every layout, a measured share of ``cases`` where they are
-    not, and null where nobody has measured it.
+    not, and null where it has not been measured.
     """
 
     flip_rate: float | None = None

@@ -23,7 +23,7 @@ from sidestep.evaluator.working.run_end import EndCondition
 from sidestep.evaluator.working.supervisor import RunResult, Supervisor
 from sidestep.shared.commands.choices import Order
 from sidestep.shared.commands.options import EvaluationOptions
-from sidestep.shared.launch.live_display import is_wanted, live_view
+from sidestep.shared.launch.live_display import is_wanted, show_live_display
 from sidestep.shared.launch.processes import leads_session
 from sidestep.shared.logs import configure_logging
 
@@ -87,7 +87,7 @@ def _run_until_signal(settings: EvaluatorSettings, supervisor: Supervisor) -> Ru
     for number in before:
         signal.signal(number, on_signal)
     try:
-        with live_view(settings.place, wanted=is_wanted(json_lines=settings.log_json)):
+        with show_live_display(settings.place, wanted=is_wanted(json_lines=settings.log_json)):
             return supervisor.run()
     finally:
         restore()

@@ -1,7 +1,7 @@
 """Where results go besides the reports folder, for one run of the evaluator: what was asked, opened and closed.
 
-``report_to`` may stand in the manifest's ``evaluation`` block, as it goes to trackers that the user's own environment
-names. Addresses and files may not: a manifest can come from a stranger.
+``report_to`` may be given in the manifest's ``evaluation`` block, as it goes to trackers that the user's own
+environment names. Addresses and files may not: a manifest can come from other people.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class ChatTokenizer:
     def prompt(self, request: Request, decoding: Decoding, virtual: int = 0) -> Prompt:
         """The request as token ids; with limit 0 when the prompt alone is too long for the model.
 
-        ``virtual`` tokens of a soft prompt stand in front, as ids past the vocabulary. A reference that does not fit
+        ``virtual`` tokens of a soft prompt are in front, as ids past the vocabulary. A reference that does not fit
         behind the prompt is left out.
         """
         messages = [{"role": message.role, "content": message.content} for message in request.messages]

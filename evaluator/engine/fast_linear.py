@@ -35,7 +35,7 @@ class FastLinear:
     """
 
     def __init__(self, *layers: torch.nn.Linear, packed: bool) -> None:
-        """``layers`` take the same input; their outputs stand one behind the other, [rows, sum of out features]."""
+        """``layers`` take the same input; their outputs are one behind the other, [rows, sum of out features]."""
         self._layers = layers
         self._packed = packed
         self._base = self._stacked()

@@ -38,7 +38,7 @@ class _StepHook(StoppingCriteria):
 
 
 class Resident(Protocol):
-    """A model, and the soft prompt [virtual tokens, hidden size] that stands before every prompt, if any."""
+    """A model, and the soft prompt [virtual tokens, hidden size] that is put before every prompt, if any."""
 
     model: PreTrainedModel
     soft_prompt: torch.Tensor | None

@@ -36,7 +36,7 @@ class Point:
 
     @property
     def broken(self) -> tuple[CaseResult, ...]:
-        """The cases that this checkpoint newly broke, as they are answered now; none where that is no news."""
+        """The cases that this checkpoint newly broke, as they are answered now; none where that is not new."""
         names = set(self.report.comparison.new_failures) if FLIPS[0] in self.metrics else set()
         return tuple(case for case in self.report.test_cases if case.id in names)
 

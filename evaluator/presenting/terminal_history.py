@@ -29,7 +29,7 @@ _LETTERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class HistoryPoint:
     """One checkpoint of a line; ``status`` and ``score`` are of the one case that was asked for."""
 
     checkpoint: str
@@ -53,7 +53,7 @@ class LineHistory:
 
     version: str
     model_folder: str
-    points: tuple[Point, ...]
+    points: tuple[HistoryPoint, ...]
     unstable: dict[str, int] = field(default_factory=dict)  # case id -> how often it went from passed to failed or back
 
 
@@ -132,7 +132,7 @@ def _chart(line: LineHistory, case: str | None) -> str:
     return sparkline([point.success_rate for point in points], 0, 1)
 
 
-def _rate_cells(point: Point) -> tuple[str, ...]:
+def _rate_cells(point: HistoryPoint) -> tuple[str, ...]:
     return (
         point.checkpoint + (" (archived)" if point.archived else ""),
         f"{point.success_rate:.1%}",
@@ -144,17 +144,17 @@ def _rate_cells(point: Point) -> tuple[str, ...]:
     )
 
 
-def _case_cells(point: Point) -> tuple[str, ...]:
+def _case_cells(point: HistoryPoint) -> tuple[str, ...]:
     name = point.checkpoint + (" (archived)" if point.archived else "")
     return name, (point.status or "not asked").replace("_", " "), "" if point.score is None else f"{point.score:.1f}"
 
 
-def _point(stored: StoredReport, case: str | None) -> Point:
+def _point(stored: StoredReport, case: str | None) -> HistoryPoint:
     report = stored.report
     counts, change = report.test_results, report.comparison
     asked = next((result for result in report.test_cases if result.id == case), None)
     compared = change.previous_checkpoint is not None
-    return Point(
+    return HistoryPoint(
         checkpoint=report.checkpoint,
         step=report.step,
         success_rate=counts.success_rate,

@@ -21,7 +21,7 @@ class WeightedRate(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class TestResults(Document):
-    """Counts; ``success_rate`` is passed / (passed + failed): unscored and may_fail cases stand apart.
+    """Counts; ``success_rate`` is passed / (passed + failed): unscored and may_fail cases are counted separately.
 
     ``interval`` is Wilson's of the success rate, null when nothing was decided; ``weighted`` is null where all weights
     are equal.

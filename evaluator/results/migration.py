@@ -62,7 +62,7 @@ def _from_legacy(document: dict[str, Any]) -> dict[str, Any]:
     name = document.get("checkpoint")
     step = document.get("step", checkpoint_step(name) if isinstance(name, str) else None)
     if not isinstance(name, str) or not isinstance(step, int):
-        raise InvalidReport("checkpoint: is missing or names no step")
+        raise InvalidReport("checkpoint: is missing or does not name a step")
     identity = Identity(CheckpointKey(str(document.get("model_folder", "")), step, LEGACY), LEGACY, LEGACY)
     timestamp = str(document.get("timestamp", ""))
     cases = document.get("test_cases") or []

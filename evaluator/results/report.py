@@ -1,6 +1,6 @@
 """The report of one checkpoint, as ``report.json`` holds it (docs/reports.md).
 
-The keys that the host's old reports had keep their names and types; everything else stands beside them.
+The keys that the host's old reports had keep their names and types; everything else is added to them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class LegacyComparison(Document):
 class ComparisonEntry(Document):
     """One comparison: what was compared with what, which cases moved, and whether that is more than chance.
 
-    Cases marked ``may_fail`` stand apart: ``unexpected_passes`` pass now and failed before, ``expected_failures`` the
-    other way round; neither counts in anything else.
+    Cases marked ``may_fail`` are listed separately: ``unexpected_passes`` pass now and failed before,
+    ``expected_failures`` the other way round; neither counts in anything else.
     """
 
     against: str

@@ -33,7 +33,7 @@ def build_check(scorer: str, parameters: Mapping[str, Any], where: str) -> Check
 
 
 def read_check(document: Mapping[str, Any], where: str) -> Check:
-    """One of a case's ``checks`` as it stands in a file. Raises SuiteError."""
+    """One of a case's ``checks`` as given in a file. Raises SuiteError."""
     name = document.get("scorer")
     if not isinstance(name, str) or name not in SCORERS:
         raise SuiteError(f"{where}: unknown scorer {name!r}", hint=f"known are {', '.join(SCORERS)}")

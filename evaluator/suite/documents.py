@@ -18,7 +18,7 @@ MAX_SUITE_BYTES = 64 << 20
 
 
 def read_rows(path: Path) -> tuple[Mapping[str, Any], list[Any]]:
-    """What the file says about the suite, and its cases as they stand there. Raises SuiteError."""
+    """What the file says about the suite, and its cases as given there. Raises SuiteError."""
     if path.suffix == ".jsonl":
         return {}, [chat.to_case_row(row) for row in _read_json_lines(path)]
     document = read_document(path)

@@ -53,7 +53,7 @@ class AdoptedTasks:
         self._adopter = Adopter(settings.place, UnmarkedDescription.from_settings(settings))
 
     def is_settling(self) -> bool:
-        """Whether a complete checkpoint waits for its second poll, so that this is no time to end."""
+        """Whether a complete checkpoint waits for its second poll, so that this is not the time to end."""
         return self._adopter.is_settling()
 
     def prepare(self) -> None:

@@ -60,7 +60,7 @@ class TaskSource(Protocol):
     """Where the supervisor's work comes from: what is published, what is adopted, or what a rerun names."""
 
     def is_settling(self) -> bool:
-        """Whether more may turn out to be work at the next call, so that this is no time to end."""
+        """Whether more may turn out to be work at the next call, so that this is not the time to end."""
         ...
 
     def prepare(self) -> None:

@@ -39,7 +39,7 @@ class Attempt:
         self.finished = finished
 
     def add(self, result: CaseResult) -> None:
-        """Keep one finished case; the first result of a case stands. Raises OSError when the disk is full."""
+        """Keep one finished case; the first result of a case counts. Raises OSError when the disk is full."""
         self.finished.setdefault(result.id, result)
         line = memoryview(to_json_line(_case_results.dump_python(result)))
         while line:
@@ -51,7 +51,7 @@ class Attempt:
         return self.failures
 
     def forget_cases(self) -> None:
-        """Forget the finished cases: they are no results."""
+        """Forget the finished cases: they are not results."""
         for path in self._folder.glob("cases-*.jsonl"):
             path.unlink(missing_ok=True)
 

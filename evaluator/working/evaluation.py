@@ -179,7 +179,7 @@ class Evaluation:
 
 
 def why_not_committable(suite: Suite, finished: Mapping[str, CaseResult]) -> str | None:
-    """Why these results are no evaluation by this suite; None when they are one. Pure."""
+    """Why these results are not an evaluation by this suite; None when they are one. Pure."""
     missing = [case.id for case in suite.cases if case.id not in finished]
     if missing:
         return f"the worker left {len(missing)} of {len(suite.cases)} cases unanswered, {missing[0]} first"

@@ -189,8 +189,8 @@ class Supervisor:
     def _start_worker(self) -> EngineInfo | None:
         """The description of a worker that is ready; None when it did not start and another try has to wait.
 
-        That it does not start is no checkpoint's fault, so it happens before anything is claimed. Raises BaseModelError
-        when no worker can ever start, EvaluatorFault when it died several times.
+        That it does not start is not a checkpoint's fault, so it happens before anything is claimed. Raises
+        BaseModelError when no worker can ever start, EvaluatorFault when it died several times.
         """
         if self._history.is_deferred(WORKER):
             return None

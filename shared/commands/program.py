@@ -31,7 +31,7 @@ class Program:
             help=about,
             usage=usage,
             help_format="plaintext",
-            help_epilogue="Options can also stand in sidestep.toml, and in the environment as SIDESTEP_<OPTION>.",
+            help_epilogue="Options can also be given in sidestep.toml, and in the environment as SIDESTEP_<OPTION>.",
             help_flags=HELP_FLAGS,
             version=lambda: f"{name} {installed_version()}",
             group_commands=COMMANDS,

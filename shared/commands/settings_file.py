@@ -1,4 +1,4 @@
-"""sidestep.toml: where the files are, and what stands in them.
+"""sidestep.toml: where the files are, and what is in them.
 
 Read are, from weak to strong: ``sidestep.toml`` in the current folder, the table ``sidestep`` of the expert's manifest,
 and ``sidestep.toml`` beside that manifest. An expert's folder can come from somebody else; so its two may not name
@@ -32,7 +32,7 @@ NOT_FROM_AN_EXPERT = frozenset({
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """One document with options. Relative paths in it start at ``folder``; ``forbidden`` keys must not stand in it."""
+    """One document with options. Relative paths in it start at ``folder``; ``forbidden`` keys must not be in it."""
 
     name: str
     folder: Path

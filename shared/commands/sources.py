@@ -1,8 +1,8 @@
 """Where an option's value comes from: the command line, else the environment, else sidestep.toml, else its default.
 
-One rule for names. What stands in the file as ``device`` is ``SIDESTEP_DEVICE`` in the environment and ``--device`` on
+One rule for names. What is ``device`` in the file is ``SIDESTEP_DEVICE`` in the environment and ``--device`` on
 the command line. In the table of a program or a command it is for that one, and stronger: ``[watch] device`` is
-``SIDESTEP_WATCH_DEVICE``. Options that a single command has stand in its table only.
+``SIDESTEP_WATCH_DEVICE``. Options that a single command has are in its table only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TABLES = frozenset({
     TRAINER, EVALUATOR, UP, "watch", "rerun", "status", "compare", "gate", "schema", "export", "health", "history",
     "serve", "suite", "config",
 })  # fmt: skip
-# What may stand at the top of a file, outside of tables: the options of the groups that commands share.
+# What may be at the top of a file, outside of tables: the options of the groups that commands share.
 GROUPS = (
     options.ModelOptions, options.EngineOptions, options.WeightsOptions, options.FolderOptions, options.SuiteOptions,
     options.SharingOptions, options.OutletOptions, options.FailOptions,
@@ -68,7 +68,7 @@ class Setting:
 
     @property
     def texts(self) -> list[str]:
-        """What would stand behind the option on the command line; nothing for a default."""
+        """What would follow the option on the command line; nothing for a default."""
         tokens = self.argument.tokens
         return [
             str(token.implicit_value).lower() if isinstance(token.implicit_value, bool) else token.value
@@ -153,7 +153,7 @@ class OptionSources:
 
 
 def check_keys(file: SettingsFile, root: App) -> None:
-    """Raises ConfigError for the first key of a file that no option has, and for one that must not stand there.
+    """Raises ConfigError for the first key of a file that no option has, and for one that must not be there.
 
     ``root`` is the program: of the tables of commands, it knows those of its own.
     """
@@ -272,7 +272,7 @@ def _keys_of_group(group: type, *, hidden: bool = False) -> frozenset[str]:
 
 def _options(arguments: Iterable[Argument]) -> Iterator[Argument]:
     """Those that have a value and a name of their own: neither groups of options nor positional arguments."""
-    return (each for each in arguments if each.parse and not each.children and each.index is None and _keys(each))
+    return (found for found in arguments if found.parse and not found.children and found.index is None and _keys(found))
 
 
 def _path_given(arguments: Iterable[Argument]) -> Path | None:

@@ -135,8 +135,8 @@ class CoLaunch:
         threading.Thread(target=wait, daemon=True).start()
         while not ended.is_set():
             if self._stop.requests >= 2:
-                for each in (process, other):
-                    _send(each, signal.SIGKILL)
+                for running in (process, other):
+                    _send(running, signal.SIGKILL)
             elif self._stop.requests > told:
                 told = self._stop.requests
                 _send(process, signal.SIGTERM)

@@ -43,7 +43,7 @@ def up(
     Training is `sidestep-trainer EXPERT_DIR`, evaluation is `sidestep-evaluator watch EXPERT_DIR`.
     """
     from sidestep.shared.launch.co_launch import CoLaunch, python_command
-    from sidestep.shared.launch.live_display import is_wanted, live_view
+    from sidestep.shared.launch.live_display import is_wanted, show_live_display
     from sidestep.shared.logs import configure_logging
     from sidestep.shared.protocol.layout import ExpertFolder
     from sidestep.shared.protocol.manifest import expert_manifest
@@ -65,7 +65,7 @@ def up(
             outputs=outputs,
             one_session=evaluation.sharing.max_slowdown == 0,
         )
-        stack.enter_context(live_view(place, wanted=wanted, outputs=outputs or ()))
+        stack.enter_context(show_live_display(place, wanted=wanted, outputs=outputs or ()))
         ended = launch.run()
     raise SystemExit(EXIT_USAGE if ended.trainer == EXIT_USAGE else ended.exit_code)
 

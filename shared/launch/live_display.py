@@ -1,8 +1,8 @@
 """What is going on, at the foot of a terminal: training, evaluation, what waits. Log lines pass above it.
 
 Everything shown is read from the files that training and evaluator leave for each other (pace and presence),
-so the same view serves ``watch``, which evaluates itself, and ``up``, which only starts others.
-Where standard error is no terminal, nothing of this happens and log lines are all there is.
+so the same display serves ``watch``, which evaluates itself, and ``up``, which only starts others.
+Where standard error is not a terminal, nothing of this happens and log lines are all there is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BAR_WIDTH = 20
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the view. ``done`` and ``of`` make a bar where both are known."""
+    """One line of the display. ``done`` and ``of`` make a bar where both are known."""
 
     title: str
     text: str
@@ -45,9 +45,9 @@ class Row:
 
 
 def rows(place: Place, now: float, monotonic: float) -> list[Row]:
-    """The view's lines as things are now. ``now`` is wall clock, ``monotonic`` the clock of shared.protocol.pace."""
+    """The display's lines as things are now. ``now`` is wall clock, ``monotonic`` the clock of shared.protocol.pace."""
     found = training_rows(place, monotonic)
-    found += [evaluator_row(each, now) for each in evaluators_present(place.reports)]
+    found += [evaluator_row(presence, now) for presence in evaluators_present(place.reports)]
     return found or [Row("waiting", "for a training or an evaluator to begin")]
 
 
@@ -66,18 +66,18 @@ def _training_row(pace: Pace) -> Row:
     return Row("training", f"step {pace.step}{of} · {speed}", pace.step, pace.max_steps if of else None)
 
 
-def evaluator_row(each: Presence, now: float) -> Row:
+def evaluator_row(presence: Presence, now: float) -> Row:
     """What one evaluator does."""
-    pending = f" · {each.pending} pending" if each.pending else ""
-    if each.state != "evaluating" or each.checkpoint is None:
-        return Row("evaluator", f"{each.state}{pending}")
-    speed = each.cases_per_second(now)
-    parts = [f"{each.checkpoint}: {each.cases_done} of {each.cases} cases"]
-    if each.decided:
-        parts.append(f"{each.passed} passed ({each.passed / each.decided:.0%})")
+    pending = f" · {presence.pending} pending" if presence.pending else ""
+    if presence.state != "evaluating" or presence.checkpoint is None:
+        return Row("evaluator", f"{presence.state}{pending}")
+    speed = presence.cases_per_second(now)
+    parts = [f"{presence.checkpoint}: {presence.cases_done} of {presence.cases} cases"]
+    if presence.decided:
+        parts.append(f"{presence.passed} passed ({presence.passed / presence.decided:.0%})")
     if speed:
         parts.append(f"{speed:.1f} cases/s" if speed >= 1 else f"{1 / speed:.1f} s a case")
-    return Row("evaluator", " · ".join(parts) + pending, each.cases_done, each.cases)
+    return Row("evaluator", " · ".join(parts) + pending, presence.cases_done, presence.cases)
 
 
 def picture(lines: Sequence[Row]) -> RenderableType:
@@ -98,7 +98,7 @@ def is_wanted(*, json_lines: bool) -> bool:
 
 
 @contextmanager
-def live_view(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]] = ()) -> Iterator[None]:
+def show_live_display(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]] = ()) -> Iterator[None]:
     """Show what is going on while the body runs, when ``wanted``. ``outputs`` are files whose lines pass above it."""
     if not wanted:
         yield
@@ -107,19 +107,20 @@ def live_view(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]] = ()) 
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=True)
     tails = [Tail(file) for file in outputs]
 
-    def look() -> None:
+    def redraw() -> None:
         for line in [line for tail in tails for line in tail.lines()]:
             console.print(Text(line), soft_wrap=True)
-        with suppress(OSError):  # a folder that comes or goes while we look: the next look is half a second away
+        with suppress(OSError):  # a folder that comes or goes meanwhile: the display is drawn again in half a second
             live.update(picture(rows(place, time.time(), time.monotonic())), refresh=True)
 
     with live, _logging_through(live):
-        ticking = _Ticker(look)
+        ticker = _Ticker(redraw)
+        ticker.start()
         try:
             yield
         finally:
-            ticking.stop()
-            look()
+            ticker.stop()
+            redraw()
             for line in [tail.rest() for tail in tails]:
                 if line:
                     console.print(Text(line), soft_wrap=True)
@@ -142,7 +143,7 @@ class Tail:
         return [_last_state(line) for line in complete]
 
     def rest(self) -> str:
-        """What stands after the last line's end."""
+        """What comes after the last line's end."""
         line, self._partial = _last_state(self._partial), b""
         return line
 
@@ -158,7 +159,9 @@ class _Ticker:
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="live-view", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="live-display", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
@@ -172,9 +175,11 @@ class _Ticker:
 
 @contextmanager
 def _logging_through(live: Live) -> Iterator[None]:
-    """Log lines go above the view: to the stream that rich has put in standard error's place."""
-    handlers = [each for each in logging.getLogger("sidestep").handlers if isinstance(each, logging.StreamHandler)]
-    before = [each.setStream(sys.stderr) for each in handlers]
+    """Log lines go above the display: to the stream that rich has put in standard error's place."""
+    handlers = [
+        handler for handler in logging.getLogger("sidestep").handlers if isinstance(handler, logging.StreamHandler)
+    ]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
     try:
         yield
     finally:

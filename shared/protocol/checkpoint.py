@@ -43,7 +43,7 @@ _SMALL_FILES = frozenset(
 )
 
 
-# What stands in a checkpoint in place of whole weights in safetensors, and what to change so that they are there.
+# What is in a checkpoint in place of whole weights in safetensors, and what to change so that they are there.
 _NO_WHOLE_WEIGHTS = (
     (
         re.compile(r"pytorch_model_fsdp.*|.*\.distcp"),
@@ -63,7 +63,7 @@ _NO_WHOLE_WEIGHTS = (
 
 
 class IncompleteCheckpoint(ValueError):
-    """The folder is no complete checkpoint; the text says what is missing."""
+    """The folder is not a complete checkpoint; the text says what is missing."""
 
 
 class InvalidSafetensors(ValueError):
@@ -207,7 +207,7 @@ def _parse_header(content: bytes) -> list[tuple[int, int]]:
         tensors = [value for key, value in header.items() if key != "__metadata__"]
         return [(int(tensor["data_offsets"][0]), int(tensor["data_offsets"][1])) for tensor in tensors]
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InvalidSafetensors("has a header that is no safetensors header") from error
+        raise InvalidSafetensors("has a header that is not a safetensors header") from error
 
 
 def _check_shards(folder: Path, names: set[str]) -> None:

@@ -45,7 +45,7 @@ _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9]\d{0,11})")
 
 
 def checkpoint_step(name: str) -> int | None:
-    """The step in a checkpoint folder's name, or None when it is no such name.
+    """The step in a checkpoint folder's name, or None when it is not such a name.
 
     Stricter than transformers, which also counts ``checkpoint-20.x`` as a checkpoint.
     """

@@ -83,7 +83,7 @@ def stage(
 
     ``describe`` turns the file list into the marker. Without ``touch`` the checkpoint's files are only read and
     linked, as an evaluator must that adopts them. Raises PublishError when there is nothing to hold, OSError when a
-    file is no regular file or cannot be read or written; nothing under a final name is left behind then.
+    file is not a regular file or cannot be read or written; nothing under a final name is left behind then.
     """
     names = files_that_matter(checkpoint)
     if not names:

@@ -15,7 +15,7 @@ from typing import Any
 
 
 class WithoutPackages:
-    """One of the interpreter's finders, which no longer sees what stands in ``absent``."""
+    """One of the interpreter's finders, which no longer sees what is in ``absent``."""
 
     def __init__(self, finder: Any, absent: frozenset[str]) -> None:
         self._finder = finder

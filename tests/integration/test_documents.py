@@ -2,7 +2,7 @@
 
 - ``json`` blocks parse, ``python`` blocks compile and their project imports exist
 - ``make`` targets exist
-- ``sidestep``, ``sidestep-trainer`` and ``sidestep-evaluator`` commands can be given as they stand there
+- ``sidestep``, ``sidestep-trainer`` and ``sidestep-evaluator`` commands can be given as they are written there
 - links to files of the project lead somewhere
 """
 
@@ -83,7 +83,7 @@ def test_python_compiles_and_its_imports_exist(path: Path) -> None:
         for node in ast.walk(ast.parse(block.text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
                 module = importlib.import_module(node.module)
-                assert [each.name for each in node.names if not hasattr(module, each.name)] == [], block.line
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == [], block.line
 
 
 PACKAGES = {"sidestep", "expert_trainer"}

@@ -32,7 +32,7 @@ def training(tmp_path: Path, base_model: Path) -> SomebodysTraining:
 
 
 def test_two_processes_one_marker_for_each_save_and_one_evaluator(training: SomebodysTraining) -> None:
-    """accelerate launch, gloo: both ranks carry the callback; one publishes and starts an evaluator that is no rank."""
+    """accelerate launch, gloo: both ranks carry the callback; one publishes and starts an evaluator, not a rank."""
     _, log = training.run(
         *ACCELERATE, arguments={"save_total_limit": 2, "ddp_backend": "gloo"},
         publisher={"suite": str(training.suite), "launch": True}, launch={"arguments": TestLaunch.FAKE},

@@ -31,7 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from sidestep.shared.launch.co_launch import CoLaunch
 from sidestep.shared.launch.command import open_outputs
-from sidestep.shared.launch.live_display import is_wanted, live_view
+from sidestep.shared.launch.live_display import is_wanted, show_live_display
 from sidestep.shared.logs import configure_logging
 from sidestep.shared.protocol.place import find_place
 configure_logging()
@@ -41,7 +41,7 @@ with ExitStack() as stack:
     outputs = open_outputs(stack) if wanted else None
     launch = CoLaunch(command("print('step 1 of 3'); print('a\\x1b[2J' + chr(13) + 'b', flush=True); " + sys.argv[2]),
                       command("import sys; sys.stdin.read(); print('all reports written')"), outputs=outputs)
-    stack.enter_context(live_view(find_place(Path(sys.argv[1])), wanted=wanted, outputs=outputs or ()))
+    stack.enter_context(show_live_display(find_place(Path(sys.argv[1])), wanted=wanted, outputs=outputs or ()))
     ended = launch.run()
 print("ended", ended.exit_code)
 """

@@ -58,7 +58,7 @@ def old_names(source: str) -> list[str]:
 
 
 def upward_imports(package: str, layers: Sequence[str], layer: str, source: str) -> list[str]:
-    """Imports of layers that stand above ``layer`` in the table."""
+    """Imports of layers that are above ``layer`` in the table."""
     prefix = f"sidestep.{package}."
     found = {name.removeprefix(prefix).split(".")[0] for name in imported_modules(source) if name.startswith(prefix)}
     return sorted(name for name in found & set(layers) if layers.index(name) > layers.index(layer))

@@ -1,6 +1,6 @@
 """Readers of JSON lines, JSON, CSV and Parquet: row by row, each with its place in the file.
 
-A line that is no row is yielded as UnusableRow, so that it is counted like any other row that cannot be used; only a
+A line that is not a row is yielded as UnusableRow, so that it is counted like any other row that cannot be used; only a
 file that cannot be read at all raises DatasetError. CSV cells stay texts: guessing types turns "NA" and "007" into
 something else.
 """
@@ -47,7 +47,7 @@ def _parse_line(content: bytes) -> Any:
     except UnicodeDecodeError:
         return UnusableRow("the line is not in UTF-8")
     except ValueError as error:
-        return UnusableRow(f"the line is no JSON: {getattr(error, 'msg', error)}")
+        return UnusableRow(f"the line is not JSON: {getattr(error, 'msg', error)}")
 
 
 def read_json(path: Path, streaming: bool) -> Rows:
@@ -61,10 +61,10 @@ def read_json(path: Path, streaming: bool) -> Rows:
         return
     document = _parse_line(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     if isinstance(document, UnusableRow):
-        raise DatasetError(f"{path} is no valid JSON: {document}", hint="correct the file there")
+        raise DatasetError(f"{path} is not valid JSON: {document}", hint="correct the file there")
     if isinstance(document, dict):
         lists = [key for key, value in document.items() if isinstance(value, list)]
-        key = next((each for each in (*_LIST_KEYS, *lists[:1]) if each in lists), None)
+        key = next((name for name in (*_LIST_KEYS, *lists[:1]) if name in lists), None)
         document = document[key] if key in _LIST_KEYS or (key and len(document) == 1) else [document]
     yield from ((f"row {number}", row) for number, row in enumerate(document, 1))
 

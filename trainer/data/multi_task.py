@@ -133,14 +133,14 @@ def _check_json(answer: str, row: dict[str, Any], checks: RowChecks) -> None:
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        raise UnusableRow("the answer is no JSON") from error
+        raise UnusableRow("the answer is not JSON") from error
     if schema is not None:
         validator = jsonschema.validators.validator_for(schema)
         try:
             validator.check_schema(schema)
             validator(schema, registry=Registry()).validate(document)
         except jsonschema.SchemaError as error:
-            raise UnusableRow("its schema is no JSON Schema") from error
+            raise UnusableRow("its schema is not a JSON Schema") from error
         except (jsonschema.ValidationError, Unresolvable, RecursionError) as error:
             raise UnusableRow("the answer does not satisfy the row's schema") from error
 

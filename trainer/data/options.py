@@ -95,7 +95,7 @@ def row_shape(config: TrainingConfig) -> RowShape:
         role = ROLES.get(name)
         if role is None:
             raise ConfigError(
-                f"field_mapping: '{name}' is no role a column can play",
+                f"field_mapping: '{name}' is not a role that a column can play",
                 hint=f'it maps roles to columns, like {{"instruction": "question"}}; roles are {", ".join(ROLES)}',
             )
         if mapped.setdefault(role, column) != column:

@@ -94,7 +94,7 @@ def read_pretokenized(data: datasets.Dataset, name: str, longest: int, vocabular
             f"{name} is not tokenized: it has {', '.join(data.column_names)}, but no input_ids",
             hint="remove use_pretokenized",
         )
-    known = [each for each in ("labels", "completion_mask", "assistant_masks") if each in data.column_names]
+    known = [column for column in ("labels", "completion_mask", "assistant_masks") if column in data.column_names]
     if not known:
         log.warning("%s has neither labels nor a mask: every token is learnt, questions included", name)
     report = RowReport(name)

@@ -60,7 +60,7 @@ class Example:
 def to_example(row: Any, shape: RowShape) -> Example:
     """What to learn from a row. Raises UnusableRow with the reason when there is nothing."""
     if not isinstance(row, dict):
-        raise UnusableRow(f"it is no object but {_kind(row)}")
+        raise UnusableRow(f"it is not an object but {_kind(row)}")
     example = _preference(row, shape) if shape.method == "dpo" else _demonstration(row, shape)
     _check_texts(example)
     return example
@@ -108,7 +108,7 @@ def _is_conversation(text: Any) -> bool:
 def _text(text: Any, *, plain: bool) -> Example:
     """A conversation written down as text, or, where the user named the column, a plain text to learn as a whole."""
     if not isinstance(text, str):
-        raise UnusableRow(f"the text is no text but {_kind(text)}")
+        raise UnusableRow(f"the text is not a text but {_kind(text)}")
     try:
         messages = parse_conversation(text)
     except NoConversation as error:
@@ -118,7 +118,7 @@ def _text(text: Any, *, plain: bool) -> Example:
     if not text.strip():
         raise UnusableRow("the text is empty")
     if not plain:
-        raise UnusableRow("the text is no conversation (to learn plain text, name its column in text_field)")
+        raise UnusableRow("the text is not a conversation (to learn plain text, name its column in text_field)")
     return Example(text=text)
 
 
@@ -128,25 +128,25 @@ def _conversation(turns: Any) -> Example:
 
 def _messages(turns: Any) -> list[ChatMessage]:
     if not isinstance(turns, list):
-        raise UnusableRow(f"the messages are no list but {_kind(turns)}")
+        raise UnusableRow(f"the messages are not a list but {_kind(turns)}")
     messages: list[ChatMessage] = []
     for turn in turns:
         if not isinstance(turn, dict):
-            raise UnusableRow(f"a message is no object but {_kind(turn)}")
+            raise UnusableRow(f"a message is not an object but {_kind(turn)}")
         speaker = turn.get("role") if turn.get("role") is not None else turn.get("from")
         role = _SPEAKERS.get(speaker) if isinstance(speaker, str) else None
         if role is None:
             raise UnusableRow("a message has no known role")
         content = turn.get("content") if turn.get("content") is not None else turn.get("value")
         if not isinstance(content, str):
-            raise UnusableRow(f"a message's content is no text but {_kind(content)}")
+            raise UnusableRow(f"a message's content is not a text but {_kind(content)}")
         messages.append(ChatMessage(role=role, content=content))
     return messages
 
 
 def _ending_with_answer(messages: list[ChatMessage]) -> Example:
     """All turns up to the assistant's last one; what follows it has no answer to learn."""
-    last = max((at for at, each in enumerate(messages) if each["role"] == "assistant"), default=-1)
+    last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     if last < 1 or not messages[last]["content"].strip():
         raise UnusableRow("there is no assistant's turn with a text, after another turn")
     return Example(tuple(messages[: last + 1]))
@@ -197,12 +197,12 @@ def _question(row: Row, shape: RowShape) -> list[ChatMessage]:
     if instruction is None:
         raise UnusableRow(f"no usable column: it has {_columns(row)}")
     if not isinstance(instruction, str):
-        raise UnusableRow(f"the instruction is no text but {_kind(instruction)}")
+        raise UnusableRow(f"the instruction is not a text but {_kind(instruction)}")
     if not instruction.strip():
         raise UnusableRow("the instruction is empty")
     system = _column(row, shape, "system")
     if system is not None and not isinstance(system, str):
-        raise UnusableRow(f"the system message is no text but {_kind(system)}")
+        raise UnusableRow(f"the system message is not a text but {_kind(system)}")
     messages = [ChatMessage(role="system", content=system)] if system else []
     return [*messages, ChatMessage(role="user", content="\n\n".join([instruction, *_context(extra)]))]
 
@@ -232,7 +232,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise UnusableRow("a value is no finite number")
+        raise UnusableRow("a value is not a finite number")
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -241,7 +241,7 @@ def _as_text(value: Any) -> str:
 
 def _check_texts(example: Example) -> None:
     """No text may hold half a character, and none may be of a size that only a mistake explains."""
-    texts = [each["content"] for each in example.messages] + [example.text or ""]
+    texts = [message["content"] for message in example.messages] + [example.text or ""]
     texts += [example.rejected["content"]] if example.rejected else []
     if sum(map(len, texts)) > MAX_CHARACTERS:
         raise UnusableRow(f"it is longer than {MAX_CHARACTERS:,} characters")
@@ -249,7 +249,7 @@ def _check_texts(example: Example) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise UnusableRow("it has half of a surrogate pair, which is no character") from error
+            raise UnusableRow("it has half of a surrogate pair, which is not a character") from error
 
 
 def _columns(row: Row) -> str:

@@ -1,7 +1,7 @@
 """Where rows come from: files of four formats, folders of them, folders that datasets saved, and the hub.
 
 Files are read row by row with one reader for both loading and streaming, so that a single broken line costs one row
-and not the whole file. What a reader yields is ``(place, row)``; a line that is no row comes as UnusableRow.
+and not the whole file. What a reader yields is ``(place, row)``; a line that is not a row comes as UnusableRow.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def _folder(name: str, folder: Path, split: str) -> Source:
         return Saved(name, load_saved(folder, split or "train"))
     paths = tuple(sorted(path for path in folder.iterdir() if path.is_file() and reader_of(path)))
     if not paths:
-        raise DatasetError(f"the folder {folder} holds no data", hint="it needs .jsonl, .json, .csv or .parquet files")
+        hint = "it needs .jsonl, .json, .csv or .parquet files"
+        raise DatasetError(f"the folder {folder} does not hold any data", hint=hint)
     if split:
         paths = tuple(path for path in paths if path.stem == split)
         if not paths:

@@ -23,7 +23,7 @@ _CHECKABLE_FORMATS = {"json", "xml", "yaml", "sql"}
 
 
 class CaseDocument(BaseModel):
-    """One case as it stands in a file."""
+    """One case as given in a file."""
 
     model_config = ConfigDict(extra="allow")
 

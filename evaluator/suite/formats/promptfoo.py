@@ -42,7 +42,7 @@ def is_promptfoo(document: Any) -> bool:
 
 
 def to_case_rows(document: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Rows as they could stand in a suite of our own. Raises SuiteError for what is not supported, and where it is."""
+    """Rows as they could be in a suite of our own. Raises SuiteError for what is not supported, and where it is."""
     unknown = sorted(set(document) - _DROPPED - {"prompts", "tests", "defaultTest"})
     if unknown:
         raise SuiteError(f"{path}: {', '.join(unknown)} is not supported", hint="remove it, or write prompts and tests")

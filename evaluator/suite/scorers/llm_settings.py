@@ -24,7 +24,7 @@ class JudgeSettings:
 
     @property
     def description(self) -> str:
-        """Who judges, as it counts in the suite's hash and stands in reports: model, address, and what it is told."""
+        """Who judges, as it counts in the suite's hash and is named in reports: model, address, and what it is told."""
         return f"{self.model} at {self.url} (instructions {hashlib.sha256(INSTRUCTIONS.encode()).hexdigest()[:8]})"
 
 

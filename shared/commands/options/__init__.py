@@ -1,7 +1,7 @@
 """Every option that more than one command has, defined once: name, type, limits, unit, default, help text.
 
 Commands take groups of them as parameters. On the command line the groups are flat, and so they are in sidestep.toml
-and in the environment (sidestep.shared.commands.sources). An option that a single command has stands with that command.
+and in the environment (sidestep.shared.commands.sources). An option that a single command has is defined with it.
 
 One module for each panel of the help, and small: whoever asks a class for its fields' docstrings parses its whole file.
 """

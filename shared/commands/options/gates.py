@@ -33,7 +33,7 @@ class RegressionGateOptions:
 @Parameter(name="*", group=GATES)
 @dataclass(frozen=True, kw_only=True)
 class GateOptions(RegressionGateOptions):
-    """The same, and gates on rates by themselves. What stands here goes on top of the manifest's evaluation.gates."""
+    """The same, and gates on rates by themselves. They are added to the manifest's evaluation.gates."""
 
     min_success_rate: Annotated[float | None, Parameter(validator=RATE)] = None
     """Lowest success rate, 0 to 1."""

@@ -94,4 +94,4 @@ def history(done: Any, name: str) -> list[float]:
 
 def weights_of(done: Any) -> torch.Tensor:
     """All that a Trainer trained, in one tensor."""
-    return torch.cat([each.detach().flatten() for each in done.model.parameters() if each.requires_grad])
+    return torch.cat([weights.detach().flatten() for weights in done.model.parameters() if weights.requires_grad])

@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def _shapes(trainer: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(each.shape) for name, each in trainer.model.named_parameters() if each.requires_grad}
+    return {name: tuple(weights.shape) for name, weights in trainer.model.named_parameters() if weights.requires_grad}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +96,7 @@ def test_full_trains_every_weight_without_an_adapter(trained: Train, tiny_model:
     _, done = trained(**KINDS["full"], learning_rate=0.01)
     before = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).state_dict()
     assert not isinstance(done.model, PeftModel)
-    assert all(not torch.equal(before[name], each.detach()) for name, each in done.model.named_parameters())
+    assert all(not torch.equal(before[name], weights.detach()) for name, weights in done.model.named_parameters())
 
 
 def test_all_linear_means_all_but_the_output_layer(trained: Train) -> None:
@@ -119,7 +119,7 @@ def test_an_adapter_on_the_output_layer_is_trained(trained: Train) -> None:
     ("modules", "reason"),
     [
         (["q_proj", "nowhere"], r"does not have: nowhere.*down_proj.*q_proj"),
-        (["self_attn"], r"self_attn, which is no linear layer.*q_proj"),
+        (["self_attn"], r"self_attn, which is not a linear layer.*q_proj"),
         (["embed_tokens"], "no linear layer"),
     ],
 )

@@ -72,7 +72,7 @@ def rates(
     return seen.seen
 
 
-@pytest.mark.parametrize("scheduler", [str(each.value) for each in TYPE_TO_SCHEDULER_FUNCTION])
+@pytest.mark.parametrize("scheduler", [str(kind.value) for kind in TYPE_TO_SCHEDULER_FUNCTION])
 def test_the_halved_rate_lasts_under_every_scheduler_and_after_resuming(tmp_path: Path, scheduler: str) -> None:
     whole = rates(tmp_path / "whole", scheduler)
     halved = rates(tmp_path / "halved", scheduler, OverfittingMonitor())

@@ -149,7 +149,7 @@ def test_wrong_values_are_refused_with_the_field_and_the_reason(
     [
         (None, "has no manifest.json"),
         ("{", "is not valid JSON: .* at line 1"),
-        ("[]", "holds no JSON object"),
+        ("[]", "does not hold a JSON object"),
         ('{"version": "1"}', "'name' is missing"),
         ('{"name": "x", "version": "1"}', "base_models"),
         ('{"name": "x", "version": "1", "base_model": {"name": "y"}, "training": 3}', "'training' is not an object"),

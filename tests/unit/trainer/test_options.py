@@ -178,7 +178,7 @@ def test_full_fine_tuning_in_bf16_keeps_precise_weights_and_multiplies_in_bf16(
 
     monkeypatch.setattr(torch.nn.functional, "linear", linear)
     _, done = trained(adapter_type="full", rank=None, alpha=None, target_modules=None, bf16=True, max_steps=1)
-    assert {each.dtype for each in done.model.parameters()} == {torch.float32}
+    assert {weights.dtype for weights in done.model.parameters()} == {torch.float32}
     assert torch.bfloat16 in seen
 
 

@@ -99,4 +99,4 @@ def test_a_full_models_checkpoint_is_whole(trained: Train) -> None:
     folder = Path(done.args.output_dir) / "checkpoint-2"
     assert not (folder / "adapter_config.json").exists()
     saved = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-    assert all(torch.equal(saved[name], each) for name, each in done.model.state_dict().items())
+    assert all(torch.equal(saved[name], weights) for name, weights in done.model.state_dict().items())

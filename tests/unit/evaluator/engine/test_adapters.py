@@ -1,4 +1,4 @@
-"""Attaching and detaching: exact, and nothing believed that a stranger wrote."""
+"""Attaching and detaching: exact, and nothing believed of what other people wrote."""
 
 from __future__ import annotations
 

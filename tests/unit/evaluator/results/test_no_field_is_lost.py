@@ -1,4 +1,4 @@
-"""Whatever the worker says about a checkpoint stands in its report.json: no field vanishes on the way, old or new."""
+"""Whatever the worker says about a checkpoint is in its report.json: no field vanishes on the way, old or new."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sidestep.shared.protocol.place import find_place
 from sidestep.shared.records import record_document
 
 # Where a report holds what an ending, the worker's last word and a marker say. A new field fails the tests until its
-# place stands here.
+# place is listed here.
 ENDING = {"outcome": "outcome", "reason": "reason", "cases": "test_cases", "engine": "environment",
           "attempts": "timing.attempts"}  # fmt: skip
 OTHERWISE_WRITTEN = {"task", "suite", "started_at", "finished_at", "work"}  # in part, as ISO 8601, or see WORK

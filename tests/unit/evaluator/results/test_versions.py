@@ -180,7 +180,7 @@ def test_reports_of_the_host_are_read_and_never_rewritten(reports: ReportsFolder
         (b"{", "document"),
         (b"[" * 100_000, "document"),
         (b'{"schema_version": 99}', "newer than this Sidestep"),
-        (b'{"checkpoint": "final"}', "names no step"),
+        (b'{"checkpoint": "final"}', "does not name a step"),
     ],
 )
 def test_what_is_not_a_report(content: bytes, reason: str) -> None:

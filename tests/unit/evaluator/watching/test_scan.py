@@ -1,4 +1,4 @@
-"""One object must not stop the others: whatever stands in a weights folder, what is published there is found."""
+"""One object must not stop the others: whatever is in a weights folder, what is published there is found."""
 
 from __future__ import annotations
 

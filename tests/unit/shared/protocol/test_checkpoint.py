@@ -44,7 +44,7 @@ def _index(folder: Path) -> None:
         (_grow, "header says"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"abc"), "truncated"),
         (lambda folder: (folder / WEIGHTS).write_bytes((10**9).to_bytes(8, "little") + b"{}"), "truncated"),
-        (lambda folder: (folder / WEIGHTS).write_bytes((2).to_bytes(8, "little") + b"[]"), "no safetensors header"),
+        (lambda folder: (folder / WEIGHTS).write_bytes((2).to_bytes(8, "little") + b"[]"), "not a safetensors header"),
         (_index, "shard model-00002-of-00002.safetensors is missing"),
     ],
 )

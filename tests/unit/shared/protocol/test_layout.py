@@ -48,7 +48,7 @@ def test_place_of_an_expert_its_weights_and_its_model_folder_is_one_place(tmp_pa
     (expert / "manifest.json").write_text("{}")
     places = [find_place(expert), find_place(expert / "weights"), find_place(model)]
     assert {place.reports.root for place in places} == {expert / "weights" / "training_reports"}
-    assert {tuple(each.root for each in place.model_folders()) for place in places} == {(model,)}
+    assert {tuple(folder.root for folder in place.model_folders()) for place in places} == {(model,)}
     assert all(place.expert and place.expert.root == expert for place in places)
 
 
@@ -57,7 +57,7 @@ def test_output_folder_of_a_plain_script_keeps_its_reports_inside(tmp_path: Path
     (out / "checkpoint-5").mkdir(parents=True)
     place = find_place(out)
     assert place.reports.root == out / "training_reports" == reports_of(ModelFolder(out)).root
-    assert [each.root for each in place.model_folders()] == [out]
+    assert [folder.root for folder in place.model_folders()] == [out]
 
 
 def test_weights_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_reports_and_hidden_folders_are_no_model_folders(tmp_path: Path) -> None
     for name in ("tiny", "training_reports", ".cache"):
         (weights / name).mkdir(parents=True)
     (weights / "link").symlink_to(weights / "tiny")
-    assert [each.root.name for each in find_place(weights).model_folders()] == ["tiny"]
+    assert [folder.root.name for folder in find_place(weights).model_folders()] == ["tiny"]

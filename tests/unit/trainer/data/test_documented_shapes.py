@@ -1,4 +1,4 @@
-"""Every example of docs/data.md: its rows become what stands below them, and its settings are read."""
+"""Every example of docs/data.md: its rows become what is shown below them, and its settings are read."""
 
 from __future__ import annotations
 

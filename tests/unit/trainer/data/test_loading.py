@@ -81,7 +81,7 @@ def test_field_mapping(config: TrainingConfig) -> None:
     assert learnt(load_tokenizer(config), mapped[0]) == "a<|im_end|>\n"
     with pytest.raises(DatasetError, match=r"columns that do not exist: gone .it has ask, tell, text"):
         load(config, field_mapping={"instruction": "ask", "output": "tell", "input": "gone"})
-    with pytest.raises(ConfigError, match="'colour' is no role"):
+    with pytest.raises(ConfigError, match="'colour' is not a role"):
         load(config, field_mapping={"colour": "ask"})
     with pytest.raises(ConfigError, match="two columns for output: a and b"):
         load(config, field_mapping={"output": "a", "response": "b"})
@@ -94,10 +94,10 @@ def test_unusable_rows_are_counted_and_sampled_with_their_reasons(
     assert len(load(config, rows, max_seq_length=400).train) == 3
     lines = [record.getMessage() for record in caplog.records]
     assert f"{config.dataset_path}: 5 of 8 rows cannot be used" in lines
-    [plain] = [line for line in lines if "no conversation" in line]
-    assert "3 × the text is no conversation" in plain
+    [plain] = [line for line in lines if "not a conversation" in line]
+    assert "3 × the text is not a conversation" in plain
     assert "line 4: {'text': 'x'}; line 5: {'text': 'y'}" in plain
-    assert any("1 × it is no object but a list; for example line 8: [1]" in line for line in lines)
+    assert any("1 × it is not an object but a list; for example line 8: [1]" in line for line in lines)
 
 
 def test_rows_cut_at_max_seq_length_are_counted(config: TrainingConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,8 +124,8 @@ def test_a_template_that_refuses_a_row_is_a_reason(config: TrainingConfig, caplo
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ('{"text": \n', r"none of its 1 rows can be used; 1 × the line is no JSON"),
-        ('{"text": "no conversation"}\n', "none of its 1 rows can be used; 1 × the text is no conversation"),
+        ('{"text": \n', r"none of its 1 rows can be used; 1 × the line is not JSON"),
+        ('{"text": "no conversation"}\n', "none of its 1 rows can be used; 1 × the text is not a conversation"),
     ],
 )
 def test_nothing_usable_is_one_clear_error(config: TrainingConfig, content: str, reason: str) -> None:

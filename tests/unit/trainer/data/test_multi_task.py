@@ -107,7 +107,7 @@ SCHEMA = {"type": "object", "required": ["name"]}
     [
         ({}, 6, None),
         ({"deduplicate": True}, 5, "1 × it repeats an earlier row"),
-        ({"validate_json": True}, 5, "1 × the answer is no JSON"),
+        ({"validate_json": True}, 5, "1 × the answer is not JSON"),
         ({"validate_schema": True}, 5, "1 × the answer does not satisfy the row's schema"),
         ({"min_length": 3}, 5, "1 × the answer is shorter than min_length 3"),
         ({"max_length": 20}, 5, "1 × the answer is longer than max_length 20"),

@@ -65,7 +65,7 @@ def test_folders_that_are_of_no_use(config: TrainingConfig, tmp_path: Path) -> N
     for path, reason in (
         (save(tmp_path / "other", input_ids=[[5, 99_999]]), "made with another tokenizer"),
         (save(tmp_path / "text", text=["x"]), "not tokenized: it has text, but no input_ids"),
-        (config.dataset_path, "is no pre-tokenized folder"),
+        (config.dataset_path, "is not a pre-tokenized folder"),
     ):
         with pytest.raises(DatasetError, match=reason):
             load(config, dataset_path=path, use_pretokenized=True)

@@ -80,7 +80,7 @@ def test_a_broken_line_costs_one_row(tmp_path: Path) -> None:
     assert [place for place, _ in found] == [f"line {number}" for number in (1, 3, 4, 5, 6, 7, 8)]
     reasons = [str(row) for _, row in found if isinstance(row, UnusableRow)]
     assert [reason.split(":")[0] for reason in reasons] == [
-        "the line is no JSON", "the line is not in UTF-8", "it is nested too deeply"
+        "the line is not JSON", "the line is not in UTF-8", "it is nested too deeply"
     ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_csv_cells_stay_texts_and_long_lines_are_said(tmp_path: Path) -> None:
         ("none.jsonl", None, "does not exist"),
         ("empty.jsonl", b"", "is empty"),
         ("rows.weird", b"x", "unknown format"),
-        ("rows.json", b'[{"a": 1}', "no valid JSON"),
+        ("rows.json", b'[{"a": 1}', "not valid JSON"),
         ("rows.csv", b'a,b\n"x', "cannot be read as csv"),
         ("rows.csv", b"a\n\xff", "cannot be read as csv"),
         ("rows.parquet", b"PAR1 no", "cannot be read as parquet"),
@@ -124,7 +124,7 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is a file and has no splits"):
         rows_of(f"{tmp_path / 'a.jsonl'}::train")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="holds no data"):
+    with pytest.raises(DatasetError, match="does not hold any data"):
         rows_of(tmp_path / "empty")
 
 

@@ -33,6 +33,8 @@ MANIFEST_FIELDS = {
     "against": ("gates", "against"),
 }
 
+READ_ELSEWHERE = frozenset({"SIDESTEP_CACHE"})  # by make and the examples: where the demo's model is
+
 
 def print_options(command: str, path: Path, more: Sequence[str], *, as_json: bool) -> None:
     """Read the options as ``command`` would, run nothing, and print each with its value and source.
@@ -112,5 +114,5 @@ def _default_of(key: str, place: Place, manifest: Manifest | None, command: str)
 
 
 def _unread_variables(settings: Sequence[Setting]) -> list[str]:
-    read = {setting.where for setting in settings if setting.kind is Kind.ENVIRONMENT}
+    read = {setting.where for setting in settings if setting.kind is Kind.ENVIRONMENT} | READ_ELSEWHERE
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in read)

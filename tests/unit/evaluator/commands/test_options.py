@@ -224,6 +224,7 @@ def test_variables_that_nothing_reads_are_named(
     shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SIDESTEP_MAX_SLOWDWON", "0.1")
+    monkeypatch.setenv("SIDESTEP_CACHE", str(shop))  # make's
     assert "not options of watch: SIDESTEP_MAX_SLOWDWON" in run(capsys, "config", "show", str(shop))[1]
 
 

@@ -1,7 +1,6 @@
 """Every error a user can meet: what happened, where, and what to do about it.
 
-A ``SidestepError`` reaches the terminal as one line without a traceback. ``hint`` is the remedy;
-``retryable`` says whether the same call may succeed later without anybody changing anything.
+A ``SidestepError`` reaches the terminal as one line without a traceback. ``hint`` is the remedy.
 Anything that is not a ``SidestepError`` is a defect and keeps its traceback.
 """
 
@@ -11,7 +10,6 @@ from __future__ import annotations
 class SidestepError(Exception):
     """Base of all errors that are the user's to read."""
 
-    retryable = False
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -54,13 +52,9 @@ class WeightsFolderError(SidestepError):
 class ReportsFolderError(SidestepError):
     """The reports folder cannot be written."""
 
-    retryable = True
-
 
 class PublishError(SidestepError):
     """A checkpoint could not be handed over to the evaluator. Never raised into training."""
-
-    retryable = True
 
 
 class CheckpointRejected(SidestepError):
@@ -85,8 +79,6 @@ class CheckpointVanished(SidestepError):
 
 class EngineError(SidestepError):
     """Loading or generating failed; another attempt may succeed."""
-
-    retryable = True
 
 
 class DeviceOutOfMemory(EngineError):

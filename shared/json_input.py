@@ -30,7 +30,7 @@ def read_json(path: Path, limit: int, error_class: type[SidestepError]) -> Any:
 
 
 def read_json_object(path: Path, limit: int, error_class: type[SidestepError]) -> dict[str, Any]:
-    """The same, for files that must hold an object."""
+    """The same, for files that must be an object."""
     document = read_json(path, limit, error_class)
     if not isinstance(document, dict):
         raise error_class(f"{path} does not hold a JSON object", hint='it must start with {"')

@@ -41,14 +41,14 @@ class LogProgress(TrainerCallback):
             return
         step, begin = self._since
         if "loss" in logs and state.global_step > step:
-            pace = (time.monotonic() - begin) / (state.global_step - step)
+            seconds_per_step = (time.monotonic() - begin) / (state.global_step - step)
             log.info(
                 "step %d/%d  loss %.4f  rate %.2e  %.2f s a step",
                 state.global_step,
                 state.max_steps,
                 float(logs["loss"]),
                 float(logs.get("learning_rate", 0.0)),
-                pace,
+                seconds_per_step,
                 extra={"fields": {"step": state.global_step, "max_steps": state.max_steps, **logs}},
             )
             self._since = (state.global_step, time.monotonic())

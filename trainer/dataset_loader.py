@@ -26,7 +26,7 @@ from sidestep.trainer.config.data_options import (
 from sidestep.trainer.config.fields import TrainingConfig
 from sidestep.trainer.data.multi_task import load_tasks
 from sidestep.trainer.data.preparation import Preparation
-from sidestep.trainer.data.pretokenized import Parts, cached, read_pretokenized, tokenizer_fingerprint
+from sidestep.trainer.data.pretokenized import Parts, load_or_build, read_pretokenized, tokenizer_fingerprint
 from sidestep.trainer.data.report import RowReport
 from sidestep.trainer.data.sources import Saved, Source, open_source
 from sidestep.trainer.data.split import split_off
@@ -54,7 +54,7 @@ def load_training_data(config: TrainingConfig, tokenizer: PreTrainedTokenizerBas
         log.info("the base model's own chat template is used, not prompt_template %s", config.prompt_template)
     preparation = Preparation(row_shape(config), tokenizer, config.max_seq_length)
     if config.streaming:
-        return _streamed(config, preparation)
+        return _load_stream(config, preparation)
     if config.pretokenized_cache and not _is_pretokenized(config):
         made_from = {
             "tokenizer": tokenizer_fingerprint(tokenizer),
@@ -62,13 +62,14 @@ def load_training_data(config: TrainingConfig, tokenizer: PreTrainedTokenizerBas
             "data": _identities(config),
             **fingerprint_fields(config),
         }
-        parts = cached(Path(config.pretokenized_cache).expanduser(), made_from, lambda: _parts(config, preparation))
+        cache = Path(config.pretokenized_cache).expanduser()
+        parts = load_or_build(cache, made_from, lambda: _load_parts(config, preparation))
     else:
-        parts = _parts(config, preparation)
+        parts = _load_parts(config, preparation)
     return TrainingData(parts["train"], parts.get("validation"), parts.get("test"))
 
 
-def _parts(config: TrainingConfig, preparation: Preparation) -> Parts:
+def _load_parts(config: TrainingConfig, preparation: Preparation) -> Parts:
     """All parts that this training needs, by name."""
     if is_multi_task(config):
         train, validation, test = load_tasks(config, multi_task_options(config), preparation)
@@ -108,7 +109,7 @@ def _open(config: TrainingConfig, path: str) -> Source:
     return open_source(path, format_name=config.format, hub=config.dataset_type == "huggingface")
 
 
-def _streamed(config: TrainingConfig, preparation: Preparation) -> TrainingData:
+def _load_stream(config: TrainingConfig, preparation: Preparation) -> TrainingData:
     """A stream for training; validation and test data are small and loaded."""
     wanted = config.evaluation_strategy != "no"
     validation = _load(config, preparation, config.validation_path) if wanted and config.validation_path else None

@@ -37,7 +37,7 @@ class DeviceFacts:
 
 @dataclass(frozen=True)
 class DevicePlan:
-    """How the training really runs. ``replaced`` has one line for each option that had to give way."""
+    """How the training really runs. ``replaced`` has one line for each option that was replaced."""
 
     device: str
     dtype: str  # of the base model's weights
@@ -89,7 +89,7 @@ def plan_device(config: TrainingConfig, facts: DeviceFacts) -> DevicePlan:
         optim=_optimizer(config, facts, notes),
         quantization=_quantization(config, facts, notes, dtype),
         tf32=_keep(config.use_tf32, facts.is_cuda, "use_tf32", f"{dtype} products", notes),
-        # A default, not a wish: without a GPU there is nothing to pin for.
+        # On by default, so dropping it is not worth a line: without a GPU there is nothing to pin for.
         pin_memory=config.dataloader_pin_memory and facts.is_cuda,
         compile=compiles,
         compile_mode=_COMPILED_TO_GRAPHS if graphs else config.torch_compile_mode if compiles else None,
@@ -192,7 +192,7 @@ def _packing(config: TrainingConfig, notes: list[str]) -> bool:
     """Every attention that we use keeps packed rows apart by their positions (a test holds it)."""
     reason = "the vectors of a soft prompt belong in front of every row"
     if config.method == "dpo":
-        reason = "TRL packs no preference pairs"
+        reason = "TRL does not pack preference pairs"
     possible = config.adapter_type != "prompt_tuning" and config.method != "dpo"
     return _keep(config.packing, possible, "packing", f"one row in each sequence: {reason}", notes)
 

@@ -59,17 +59,16 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseModelError(f"the tokenizer of {location} cannot be loaded: {reason}") from error
-    with_padding(tokenizer)
+    enable_padding(tokenizer)
     if tokenizer.chat_template is None:
         tokenizer.chat_template = template_named(config.prompt_template or "chatml")
     return tokenizer
 
 
-def with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer, able to pad: with its end token where it has no token of its own for that."""
+def enable_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the tokenizer able to pad: with its end token where it has no token of its own for that."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def locate_base_model(config: TrainingConfig) -> str:
@@ -110,11 +109,11 @@ def checkpoint_attention_blocks(model: PreTrainedModel, options: dict[str, Any] 
             hint="set gradient_checkpointing to true",
         )
     for block in blocks:  # a partial, not a closure: copies of the model then recompute their own blocks
-        block.forward = functools.partial(_recomputed, block.forward, options)
+        block.forward = functools.partial(_forward_with_recomputing, block.forward, options)
     return len(blocks)
 
 
-def _recomputed(forward: Callable[..., Any], options: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+def _forward_with_recomputing(forward: Callable[..., Any], options: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
     """One attention block; without gradients there is nothing to recompute for (and generation needs its cache)."""
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)

@@ -24,7 +24,7 @@ class Subject:
     tokenizer: PreTrainedTokenizerBase
     adapter: PeftConfig | None = None
     reference: PreTrainedModel | None = None
-    """dpo without an adapter: a second copy to stay near to. With one, the adapter is switched off for that."""
+    """dpo without an adapter: a second copy to compare with. With one, the adapter is switched off for that."""
 
 
 OUTPUT_LAYER = "lm_head"
@@ -37,7 +37,7 @@ class OutputLayerTrainer(SFTTrainer):
     """
 
     def __init__(self, **options: Any) -> None:
-        with _adapter_on_output_unseen(options["model"]):
+        with _hide_adapter_on_output(options["model"]):
             super().__init__(**options)
 
     def compute_loss(
@@ -51,7 +51,7 @@ class OutputLayerTrainer(SFTTrainer):
 
 
 @contextmanager
-def _adapter_on_output_unseen(model: PreTrainedModel) -> Iterator[None]:
+def _hide_adapter_on_output(model: PreTrainedModel) -> Iterator[None]:
     """Until the end of the block, ``model`` names its plain output layer, whatever is put around that."""
     plain = model.get_output_embeddings()
     model.get_output_embeddings = lambda: plain

@@ -60,10 +60,10 @@ def train_soft_prompts(
     folder = ModelFolder(Path(config.output_dir))
     trainers = []
     for prompt in config.soft_prompts:
-        alone = _alone(config, prompt)
+        single = _config_of_one(config, prompt)
         subject = Subject(model, tokenizer, soft_prompt_config(prompt, str(model.name_or_path)))
         log.info("soft prompt %s: training %d vectors on top of the adapter", prompt.name, prompt.tokens)
-        arguments = training_arguments(alone, replace(plan, packing=False), folder)
+        arguments = training_arguments(single, replace(plan, packing=False), folder)
         trainer = build_trainer(subject, arguments, replace(data, validation=None), callbacks)
         outcome = trainer.train()
         log.info("soft prompt %s: loss %.4f after %d steps", prompt.name, outcome.training_loss, outcome.global_step)
@@ -83,7 +83,7 @@ def adapted_model(trainer: Trainer) -> PreTrainedModel:
     return model.merge_and_unload()
 
 
-def _alone(config: TrainingConfig, prompt: SoftPrompt) -> TrainingConfig:
+def _config_of_one(config: TrainingConfig, prompt: SoftPrompt) -> TrainingConfig:
     """The same training, of one soft prompt only, without checkpoints of its own."""
     return replace(
         config,

@@ -35,7 +35,7 @@ from sidestep.trainer.publishing.advice import FollowAdvice
 from sidestep.trainer.publishing.publisher import PublishCheckpoint
 from sidestep.trainer.resume import resume_from
 from sidestep.trainer.soft_prompts import adapted_model, save_soft_prompt, train_soft_prompts
-from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
+from sidestep.trainer.unsloth_path import add_unsloth_adapter, load_with_unsloth
 
 log = get_logger("trainer")
 
@@ -56,7 +56,7 @@ class TrainingResult:
 
 
 def train(config: TrainingConfig) -> TrainingResult:
-    """Train and publish every checkpoint. Raises SidestepError for what the user can mend."""
+    """Train and publish every checkpoint. Raises SidestepError for what the user can correct."""
     _quieten_libraries()
     transformers.set_seed(config.seed)
     if threads := os.environ.get(THREADS_VARIABLE):
@@ -73,7 +73,7 @@ def train(config: TrainingConfig) -> TrainingResult:
     model, own_tokenizer = load_with_unsloth(config, plan) if plan.unsloth else load_base_model(config, plan)
     own_tokenizer.chat_template = tokenizer.chat_template
     folder = WeightsFolder(config.output_dir).model(config.base_model_name)
-    return _run(config, plan, folder, _subject(config, plan, model, own_tokenizer), data)
+    return _run(config, plan, folder, _prepare_subject(config, plan, model, own_tokenizer), data)
 
 
 def _quieten_libraries() -> None:
@@ -86,7 +86,7 @@ def _quieten_libraries() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _subject(
+def _prepare_subject(
     config: TrainingConfig, plan: DevicePlan, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> Subject:
     """Model and adapter, prepared for training as the device plan says."""
@@ -100,7 +100,7 @@ def _subject(
         blocks = checkpoint_attention_blocks(model, config.gradient_checkpointing_kwargs)
         log.info("recomputing %d attention blocks in the backward pass", blocks)
     if plan.unsloth:
-        model, adapter = with_unsloth_adapter(config, model, adapter)
+        model, adapter = add_unsloth_adapter(config, model, adapter)
     return Subject(model, tokenizer, adapter, reference)
 
 
@@ -110,13 +110,13 @@ def _run(
     resume = resume_from(config.resume_checkpoint, folder)
     arguments = training_arguments(config, plan, folder)
     stop = StopOnSignal()
-    callbacks = [stop, LogProgress(), MemoryCleanup(), OverfittingMonitor(), *_compilation(config, plan)]
+    callbacks = [stop, LogProgress(), MemoryCleanup(), OverfittingMonitor(), *_compilation_callbacks(config, plan)]
     if config.follow_advice != "no":
         callbacks.append(FollowAdvice(stop=config.follow_advice == "stop"))
-    trainer = build_trainer(subject, arguments, data, [*callbacks, _publisher(config, plan, subject.model)])
-    _say_what_is_trained(trainer)
+    trainer = build_trainer(subject, arguments, data, [*callbacks, _build_publisher(config, plan, subject.model)])
+    _log_trained_weights(trainer)
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    _stop_if_asked(stop, trainer)
+    _raise_if_interrupted(stop, trainer)
     if data.test is not None:
         trainer.evaluate(data.test, metric_key_prefix="test")
     for name in ("final",) if config.adapter_type == "full" else ("final", "adapter"):
@@ -127,11 +127,11 @@ def _run(
     elif config.soft_prompts:
         adapted = (adapted_model(trainer), subject.tokenizer)
         for after in train_soft_prompts(replace(config, output_dir=folder.root), plan, adapted, data, callbacks):
-            _stop_if_asked(stop, after)
+            _raise_if_interrupted(stop, after)
     return TrainingResult(folder.root, trainer.state.global_step, outcome.training_loss)
 
 
-def _stop_if_asked(stop: StopOnSignal, trainer: Trainer) -> None:
+def _raise_if_interrupted(stop: StopOnSignal, trainer: Trainer) -> None:
     if stop.requested and trainer.state.global_step < trainer.state.max_steps:
         raise TrainingInterrupted(
             f"training was stopped at step {trainer.state.global_step} of {trainer.state.max_steps}",
@@ -139,18 +139,19 @@ def _stop_if_asked(stop: StopOnSignal, trainer: Trainer) -> None:
         )
 
 
-def _compilation(config: TrainingConfig, plan: DevicePlan) -> list[TrainerCallback]:
+def _compilation_callbacks(config: TrainingConfig, plan: DevicePlan) -> list[TrainerCallback]:
     steps = config.cuda_graph_warmup_steps or 0
     return [DelayCompilation(steps)] if plan.cuda_graphs and steps else []
 
 
-def _say_what_is_trained(trainer: Trainer) -> None:
+def _log_trained_weights(trainer: Trainer) -> None:
     parameters = list(trainer.model.parameters())
-    trained = sum(weights.numel() for weights in parameters if weights.requires_grad)
-    log.info("training %s of %s weights", f"{trained:,}", f"{sum(weights.numel() for weights in parameters):,}")
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in parameters)
+    log.info("training %s of %s weights", f"{trained:,}", f"{total:,}")
 
 
-def _publisher(config: TrainingConfig, plan: DevicePlan, model: PreTrainedModel) -> PublishCheckpoint:
+def _build_publisher(config: TrainingConfig, plan: DevicePlan, model: PreTrainedModel) -> PublishCheckpoint:
     return PublishCheckpoint(
         RunDescription(
             expert_name=config.expert_name,

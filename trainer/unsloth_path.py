@@ -10,10 +10,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sidestep.shared.logs import get_logger
 from sidestep.trainer.config.fields import TrainingConfig
+from sidestep.trainer.device_plan import DevicePlan
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = get_logger("trainer")
 
@@ -34,12 +39,12 @@ def import_unsloth_first(config: TrainingConfig) -> bool:
     return True
 
 
-def load_with_unsloth(config: TrainingConfig, plan: Any) -> tuple[Any, Any]:
+def load_with_unsloth(config: TrainingConfig, plan: DevicePlan) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Base model and tokenizer through Unsloth's FastLanguageModel."""
     import torch
     from unsloth import FastLanguageModel
 
-    from sidestep.trainer.model_loader import locate_base_model, with_padding
+    from sidestep.trainer.model_loader import enable_padding, locate_base_model
 
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=locate_base_model(config),
@@ -52,15 +57,18 @@ def load_with_unsloth(config: TrainingConfig, plan: Any) -> tuple[Any, Any]:
         use_exact_model_name=True,  # not a copy of the model that Unsloth has on the hub
         random_state=config.seed,
     )
-    return model, with_padding(tokenizer)
+    enable_padding(tokenizer)
+    return model, tokenizer
 
 
-def with_unsloth_adapter(config: TrainingConfig, model: Any, adapter: Any) -> tuple[Any, Any]:
-    """The model with its LoRA or DoRA put on by Unsloth, and no adapter left for TRL to put on.
+def add_unsloth_adapter(
+    config: TrainingConfig, model: PreTrainedModel, adapter: PeftConfig | None
+) -> tuple[PreTrainedModel | PeftModel, PeftConfig | None]:
+    """Have Unsloth put LoRA or DoRA on the model: the model with it, and what is left for TRL to put on.
 
     IA³ and LoKr are not Unsloth's: PEFT puts them on the model that Unsloth has loaded.
     """
-    if config.adapter_type not in ("lora", "dora"):
+    if adapter is None or config.adapter_type not in ("lora", "dora"):
         return model, adapter
     from unsloth import FastLanguageModel
 

@@ -1,7 +1,7 @@
 """Starts trainer and evaluator side by side and sees both to their end. Neither takes the other down.
 
     trainer   ends by itself; its exit decides whether the run succeeded
-    evaluator is told by its closed standard input that training is over, finishes what is pending, and ends
+    evaluator learns by its closed standard input that training is over, finishes what is pending, and ends
 
 A first Ctrl-C (or SIGTERM) stops the trainer, which saves, and then the evaluator, which keeps what it finished.
 A second one ends both at once.
@@ -105,25 +105,25 @@ class CoLaunch:
     def _see_to_the_end(self, trainer: subprocess.Popen[bytes], evaluator: subprocess.Popen[bytes]) -> Ended:
         watch = threading.Thread(target=self._report_early_end, args=(evaluator, trainer), daemon=True)
         watch.start()
-        trainer_exit = self._wait(trainer, evaluator, told=0)
+        trainer_exit = self._wait(trainer, evaluator, notified=0)
         self._report("training", trainer_exit)
-        told = self._stop.requests
+        notified = self._stop.requests
         pointless = trainer_exit != 0 and not self._anything_published()
-        if told or pointless:
+        if notified or pointless:
             _send(evaluator, signal.SIGTERM)
         elif evaluator.poll() is None:
             log.info("training has ended; the evaluator finishes what is pending")
         assert evaluator.stdin is not None
         with suppress(BrokenPipeError):
             evaluator.stdin.close()
-        evaluator_exit = self._wait(evaluator, trainer, told=told)
+        evaluator_exit = self._wait(evaluator, trainer, notified=notified)
         self._report("the evaluator", evaluator_exit)
         return Ended(trainer_exit, evaluator_exit, self._stop.requests > 0)
 
-    def _wait(self, process: subprocess.Popen[bytes], other: subprocess.Popen[bytes], *, told: int) -> int:
+    def _wait(self, process: subprocess.Popen[bytes], other: subprocess.Popen[bytes], *, notified: int) -> int:
         """Wait for ``process``; pass on the first stop request to it, and answer the second by ending both.
 
-        ``told``: how many stop requests the process has been told of already.
+        ``notified``: how many stop requests the process has had passed on already.
         """
         ended = threading.Event()
 
@@ -137,8 +137,8 @@ class CoLaunch:
             if self._stop.requests >= 2:
                 for running in (process, other):
                     _send(running, signal.SIGKILL)
-            elif self._stop.requests > told:
-                told = self._stop.requests
+            elif self._stop.requests > notified:
+                notified = self._stop.requests
                 _send(process, signal.SIGTERM)
             self._stop.changed.wait()
             self._stop.changed.clear()

@@ -108,12 +108,12 @@ def show_live_display(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]
     tails = [Tail(file) for file in outputs]
 
     def redraw() -> None:
-        for line in [line for tail in tails for line in tail.lines()]:
+        for line in [line for tail in tails for line in tail.read_lines()]:
             console.print(Text(line), soft_wrap=True)
-        with suppress(OSError):  # a folder that comes or goes meanwhile: the display is drawn again in half a second
+        with suppress(OSError):  # a folder that comes or goes meanwhile: half a second later it is drawn again
             live.update(picture(rows(place, time.time(), time.monotonic())), refresh=True)
 
-    with live, _logging_through(live):
+    with live, _log_through(live):
         ticker = _Ticker(redraw)
         ticker.start()
         try:
@@ -121,7 +121,7 @@ def show_live_display(place: Place, *, wanted: bool, outputs: Sequence[IO[bytes]
         finally:
             ticker.stop()
             redraw()
-            for line in [tail.rest() for tail in tails]:
+            for line in [tail.take_rest() for tail in tails]:
                 if line:
                     console.print(Text(line), soft_wrap=True)
 
@@ -134,7 +134,7 @@ class Tail:
         self._offset = 0
         self._partial = b""
 
-    def lines(self) -> list[str]:
+    def read_lines(self) -> list[str]:
         """Complete lines since the last call."""
         while chunk := os.pread(self._descriptor, 1 << 16, self._offset):
             self._offset += len(chunk)
@@ -142,7 +142,7 @@ class Tail:
         *complete, self._partial = self._partial.split(b"\n")
         return [_last_state(line) for line in complete]
 
-    def rest(self) -> str:
+    def take_rest(self) -> str:
         """What comes after the last line's end."""
         line, self._partial = _last_state(self._partial), b""
         return line
@@ -174,7 +174,7 @@ class _Ticker:
 
 
 @contextmanager
-def _logging_through(live: Live) -> Iterator[None]:
+def _log_through(live: Live) -> Iterator[None]:
     """Log lines go above the display: to the stream that rich has put in standard error's place."""
     handlers = [
         handler for handler in logging.getLogger("sidestep").handlers if isinstance(handler, logging.StreamHandler)

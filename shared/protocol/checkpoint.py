@@ -114,7 +114,7 @@ class TrainerState:
 
 
 def read_trainer_state(folder: Path) -> TrainerState:
-    """Step, last training loss and rate. Raises IncompleteCheckpoint when the file is missing or no JSON."""
+    """Step, last training loss and rate. Raises IncompleteCheckpoint when the file is missing or not JSON."""
     document = _read_json(folder, "trainer_state.json")
     step = document.get("global_step") if isinstance(document, dict) else None
     if not isinstance(step, int):

@@ -87,7 +87,7 @@ def stage(
     """
     names = files_that_matter(checkpoint)
     if not names:
-        raise PublishError(f"{checkpoint} holds none of a checkpoint's files")
+        raise PublishError(f"{checkpoint} has none of a checkpoint's files")
     model.outbox.mkdir(mode=0o755, exist_ok=True)
     staging = model.outbox / f"tmp-{uuid.uuid4().hex}"
     staging.mkdir(mode=0o755)

@@ -55,11 +55,11 @@ def load_tasks(config: TrainingConfig, options: MultiTaskOptions, preparation: P
         train, validation = _split(train, config.validation_rows)
     elif without := sorted(tasks.keys() - validation.keys()):
         log.warning("tasks without validation rows: %s", ", ".join(without))
-    weighted = [_weighted(name, rows, tasks[name].weight) for name, rows in train.items()]
-    taken = [rows for rows in weighted if len(rows)]
+    parts = [_take_by_weight(name, rows, tasks[name].weight) for name, rows in train.items()]
+    taken = [rows for rows in parts if len(rows)]
     if not taken:
         raise DatasetError("the weights leave no row of any task", hint="raise them")
-    return datasets.concatenate_datasets(taken), _together(validation), _together(test)
+    return datasets.concatenate_datasets(taken), _concatenate(validation), _concatenate(test)
 
 
 def _load(config: TrainingConfig, preparation: Preparation, path: str, check: Check) -> datasets.Dataset:
@@ -67,12 +67,12 @@ def _load(config: TrainingConfig, preparation: Preparation, path: str, check: Ch
     return preparation.load(source.rows(streaming=False), RowReport(path), check)
 
 
-def _together(parts: dict[str, datasets.Dataset]) -> datasets.Dataset | None:
+def _concatenate(parts: dict[str, datasets.Dataset]) -> datasets.Dataset | None:
     return datasets.concatenate_datasets(list(parts.values())) if parts else None
 
 
 def _split(train: dict[str, datasets.Dataset], most: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A tenth of all rows, drawn from all tasks together, so that each is there by its size."""
+    """A tenth of all rows, taken from all tasks together, so that every task has its share."""
     named = [rows.add_column("task", [name] * len(rows)) for name, rows in train.items()]
     left, kept = split_off(datasets.concatenate_datasets(named), most, "multi-task data")
     log.info("%d rows are split off for validation, %d are left for training", len(kept), len(left))
@@ -87,7 +87,7 @@ def _split(train: dict[str, datasets.Dataset], most: int) -> tuple[dict[str, Any
     return by_task(left), by_task(kept)
 
 
-def _weighted(name: str, rows: datasets.Dataset, weight: float) -> datasets.Dataset:
+def _take_by_weight(name: str, rows: datasets.Dataset, weight: float) -> datasets.Dataset:
     """The task's rows as often as its weight says: whole copies, and a random part (seed 42) for the rest."""
     wanted = round(len(rows) * weight)
     copies, rest = divmod(wanted, len(rows))

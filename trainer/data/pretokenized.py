@@ -42,15 +42,15 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return _digest(rules + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str))
 
 
-def cached(folder: Path, made_from: dict[str, Any], make: Callable[[], Parts]) -> Parts:
-    """The parts made from exactly this: out of the cache, else made now and put there. Raises DatasetError."""
+def load_or_build(folder: Path, made_from: dict[str, Any], make: Callable[[], Parts]) -> Parts:
+    """The parts made from exactly this: from the cache, else built now and put there. Raises DatasetError."""
     made_from = orjson.loads(orjson.dumps({"conversion": CONVERSION, **made_from}))
     place = folder / _digest(json.dumps(made_from, sort_keys=True))[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # the processes of one training come here together
             if not (place / MADE_FROM).is_file():
-                _say_why_not(folder, made_from)
+                _log_why_not_used(folder, made_from)
                 _write(place, made_from, make())
             else:
                 log.info("tokens come from the cache %s", place)
@@ -73,7 +73,7 @@ def _write(place: Path, made_from: dict[str, Any], parts: Parts) -> None:
     log.info("tokens are kept in %s", place)
 
 
-def _say_why_not(folder: Path, made_from: dict[str, Any]) -> None:
+def _log_why_not_used(folder: Path, made_from: dict[str, Any]) -> None:
     """Which settings differ from those of the caches that are there."""
     for path in sorted(folder.glob(f"*/{MADE_FROM}")):
         try:
@@ -98,16 +98,17 @@ def read_pretokenized(data: datasets.Dataset, name: str, longest: int, vocabular
     if not known:
         log.warning("%s has neither labels nor a mask: every token is learnt, questions included", name)
     report = RowReport(name)
-    rows = to_dataset(_checked(data.select_columns(["input_ids", *known]), report, longest, vocabulary), TOKEN_FEATURES)
+    usable = _usable_rows(data.select_columns(["input_ids", *known]), report, longest, vocabulary)
+    rows = to_dataset(usable, TOKEN_FEATURES)
     report.write()
     report.check({})
     return rows
 
 
-def _checked(data: datasets.Dataset, report: RowReport, longest: int, vocabulary: int) -> Iterator[Columns]:
+def _usable_rows(data: datasets.Dataset, report: RowReport, longest: int, vocabulary: int) -> Iterator[Columns]:
     for number, row in enumerate(data, 1):
         try:
-            ids, labels = _ids_and_labels(row)
+            ids, labels = _read_ids_and_labels(row)
             if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
                 raise DatasetError(
                     f"{report.name}: row {number} has token {max(ids)}, the model's tokenizer only {vocabulary}",
@@ -122,7 +123,7 @@ def _checked(data: datasets.Dataset, report: RowReport, longest: int, vocabulary
             yield columns
 
 
-def _ids_and_labels(row: dict[str, Any]) -> tuple[list[int], list[int]]:
+def _read_ids_and_labels(row: dict[str, Any]) -> tuple[list[int], list[int]]:
     ids = row["input_ids"]
     if not isinstance(ids, list) or not ids or not all(isinstance(token, int) for token in ids):
         raise UnusableRow("it has no tokens")
@@ -130,7 +131,7 @@ def _ids_and_labels(row: dict[str, Any]) -> tuple[list[int], list[int]]:
         masks = [mask for name in ("completion_mask", "assistant_masks") if (mask := row.get(name)) is not None]
         labels = [token if all(bits) else IGNORED for token, *bits in zip(ids, *masks, strict=True)]
     if len(labels) != len(ids):
-        raise UnusableRow("it has not as many labels as tokens")
+        raise UnusableRow("there are not as many labels as tokens")
     return ids, labels
 
 

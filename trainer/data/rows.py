@@ -189,7 +189,8 @@ def _question(row: Row, shape: RowShape) -> list[ChatMessage]:
     extra = _column(row, shape, "input")
     instruction = _column(row, shape, "instruction")
     if instruction is None and isinstance(extra, dict):
-        instruction, extra = extra.get("instruction"), {k: v for k, v in extra.items() if k != "instruction"}
+        instruction = extra.get("instruction")
+        extra = {name: value for name, value in extra.items() if name != "instruction"}
     if isinstance(instruction, list):
         if not instruction:
             raise UnusableRow("the instruction is empty")

@@ -7,7 +7,7 @@ and not the whole file. What a reader yields is ``(place, row)``; a line that is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,13 +108,13 @@ class Hub:
         builder = self._call(lambda: datasets.load_dataset_builder(self.repository, self.config))
         return f"{self.repository} {self.split} {builder.config_id} {builder.hash}"
 
-    def _call(self, load: Any) -> Any:
+    def _call(self, load: Callable[[], Any]) -> Any:
         try:
             return load()
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DatasetError(
-                f"the dataset {self.name} is neither a local path nor to be had from the hub: {reason}",
+                f"the dataset {self.name} is neither a local path nor available from the hub: {reason}",
                 hint="hub data sets are written name::split::config",
             ) from error
 

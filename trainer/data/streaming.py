@@ -49,14 +49,14 @@ def open_stream(config: TrainingConfig, source: Source, preparation: Preparation
             )
         kept, rows = _read_once(config, source, preparation, split)
     elif config.max_steps is None:
-        rows = _declared(source)
+        rows = _declared_rows(source)
     else:
         rows = None
     steps = config.max_steps or (optimizer_steps(config, rows) if rows else None)
     if rows:
         log.info("%s: %d rows for training make %d steps", source.name, rows, steps)
     validation = to_dataset(kept.values(), preparation.features) if split else None
-    train = _endless(config, source, preparation, frozenset(kept), counted=rows is not None)
+    train = _endless_rows(config, source, preparation, frozenset(kept), counted=rows is not None)
     return Stream(train, validation, steps)
 
 
@@ -75,7 +75,7 @@ def _read_once(
     return kept, count - len(kept)
 
 
-def _declared(source: Source) -> int:
+def _declared_rows(source: Source) -> int:
     rows = source.declared_rows()
     if rows is None:
         raise DatasetError(
@@ -85,7 +85,7 @@ def _declared(source: Source) -> int:
     return rows
 
 
-def _endless(
+def _endless_rows(
     config: TrainingConfig, source: Source, preparation: Preparation, left_out: frozenset[int], *, counted: bool
 ) -> datasets.IterableDataset:
     def one_pass(epoch: int) -> Iterator[Columns]:

@@ -303,7 +303,7 @@ def test_compiling_for_cuda_graphs_begins_after_the_warmup_steps() -> None:
 def test_cuda_graphs_are_compiled_for_one_shape(host_config: HostConfig, tmp_path: Path) -> None:
     config = from_host(host_config(use_cuda_graphs=True, cuda_graph_warmup_steps=7))
     plan = plan_device(config, DeviceFacts("cuda", fast_bf16=True, has_compiler=True))
-    assert training._compilation(config, plan)[0]._steps == 7
+    assert training._compilation_callbacks(config, plan)[0]._steps == 7
     arguments = training_arguments(config, plan, ModelFolder(tmp_path))
     assert (arguments.torch_compile, arguments.torch_compile_mode) == (True, "reduce-overhead")
     assert arguments.pad_to_multiple_of == 128

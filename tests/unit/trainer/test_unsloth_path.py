@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sidestep.trainer.adapter_setup import adapter_config
 from sidestep.trainer.config.reading import from_host
 from sidestep.trainer.device_plan import DeviceFacts, plan_device
-from sidestep.trainer.unsloth_path import load_with_unsloth, with_unsloth_adapter
+from sidestep.trainer.unsloth_path import add_unsloth_adapter, load_with_unsloth
 
 HostConfig = Callable[..., dict[str, Any]]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -90,7 +90,7 @@ def test_model_and_adapter_come_from_unsloth(
         "load_in_8bit": False, "full_finetuning": False, "trust_remote_code": False, "use_exact_model_name": True,
         "random_state": 42,
     }  # fmt: skip
-    _, left = with_unsloth_adapter(config, model, adapter_config(config, model))
+    _, left = add_unsloth_adapter(config, model, adapter_config(config, model))
     assert left is None  # TRL has none to put on
     assert unsloth["adapter"] == {
         "r": 4, "target_modules": ["q_proj", "v_proj"], "lora_alpha": 8.0, "lora_dropout": 0.1,
@@ -103,7 +103,7 @@ def test_other_adapters_are_put_on_by_peft(host_config: HostConfig, unsloth: dic
     gpu = DeviceFacts("cuda", fast_bf16=True, has_unsloth=True, has_bitsandbytes=True)
     model, _ = load_with_unsloth(config, plan_device(config, gpu))
     adapter = adapter_config(config, model)
-    assert with_unsloth_adapter(config, model, adapter) == (model, adapter)
+    assert add_unsloth_adapter(config, model, adapter) == (model, adapter)
     assert "adapter" not in unsloth
 
 

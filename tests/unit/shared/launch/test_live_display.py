@@ -61,8 +61,8 @@ def test_lines_of_another_process_pass_whole_and_harmless(tmp_path: Path) -> Non
     with path.open("a+b", buffering=0) as file:
         tail = Tail(file)
         file.write(b"one\ntw")
-        assert tail.lines() == ["one"]
+        assert tail.read_lines() == ["one"]
         file.write(b"o\n 10%|#\r 50%|##\r100%|####\nlast \x1b]0;x\x07\xff")
-        assert tail.lines() == ["two", "100%|####"]
-        assert tail.rest() == "last \\x1b]0;x\\x07�"
-        assert tail.rest() == ""
+        assert tail.read_lines() == ["two", "100%|####"]
+        assert tail.take_rest() == "last \\x1b]0;x\\x07�"
+        assert tail.take_rest() == ""

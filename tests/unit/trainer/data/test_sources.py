@@ -194,7 +194,7 @@ def test_slices_of_a_split(hub: Path) -> None:
     [("someone/questions::none::small", "none"), ("someone/questions::train::none", "none"), ("no/where", "no/where")],
 )
 def test_hub_data_that_is_not_there(hub: Path, path: str, reason: str) -> None:
-    with pytest.raises(DatasetError, match=f"nor to be had from the hub.*{reason}"):
+    with pytest.raises(DatasetError, match=f"nor available from the hub.*{reason}"):
         rows_of(path, hub=True)
 
 

@@ -35,7 +35,7 @@ def start_worker(start: Start, send: Callable[[Event], None]) -> Worker | None:
         return None
     governor.end_loading()
     send(Ready(engine.info))
-    return Worker(engine, send, governor)
+    return Worker(engine, send, governor, clock=time.monotonic)
 
 
 def serve(worker: Worker, inbox: queue.Queue[Assignment], send: Callable[[Event], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from tests.fakes.expert import REPOSITORY, TIMEOUT_SECONDS, FakeExpert, read_unt
 
 
 @pytest.fixture
-def expert(tmp_path: Path) -> FakeExpert:
-    made = FakeExpert(tmp_path / "expert")
-    made.publish(10, 20, 30)
-    return made
+def expert(tmp_path: Path) -> Iterator[FakeExpert]:
+    with FakeExpert.create(tmp_path / "expert") as expert:
+        expert.publish(10, 20, 30)
+        yield expert
 
 
 def _held(expert: FakeExpert) -> list[str]:
@@ -149,7 +150,7 @@ def test_a_worker_that_dies_on_every_checkpoint_ends_the_evaluator(expert: FakeE
 
 
 def test_a_worker_that_dies_on_everything_ends_the_evaluator(tmp_path: Path) -> None:
-    expert = FakeExpert(tmp_path / "expert")
+    expert = FakeExpert.create(tmp_path / "expert")
     expert.publish(10)
     expert.script(die=["10", "base"])
     done = expert.run("watch", "--once", "--retry-seconds", "0.05", code=1)
@@ -160,7 +161,7 @@ def test_a_worker_that_dies_on_everything_ends_the_evaluator(tmp_path: Path) -> 
 
 def test_the_only_checkpoint_kills_its_worker_and_the_base_model_does_not(tmp_path: Path) -> None:
     """Then it is the checkpoint's fault; its files stay, for whoever mends what it met."""
-    expert = FakeExpert(tmp_path / "expert")
+    expert = FakeExpert.create(tmp_path / "expert")
     expert.publish(10)
     expert.script(die=["10"])
     expert.run("watch", "--once", "--retry-seconds", "0.05")
@@ -173,8 +174,9 @@ def test_the_only_checkpoint_kills_its_worker_and_the_base_model_does_not(tmp_pa
 
 
 def test_a_deadline_that_nothing_can_meet(expert: FakeExpert) -> None:
-    done = expert.run("watch", "--once", "--deadline", "0.001", code=1)
-    assert "the deadline of 0.001 s passed" in done.stderr
+    expert.script(late_after=dict.fromkeys(["base", "10", "20", "30"], 0))
+    done = expert.run("watch", "--once", "--deadline", "1800", code=1)
+    assert "the deadline of 1800 s passed" in done.stderr
     _assert_all_pending(expert, done)
 
 

@@ -111,7 +111,7 @@ class TestLaunch:
         _, log = training.run(
             publisher={"suite": str(training.suite), "launch": True}, launch={"arguments": ["--no-such-option"]}
         )
-        assert "No such option" in log
+        assert "Unknown option: --no-such-option" in log
         assert training.published() == [2, 4, 6]
         _, log = training.run(
             code=1, fail_after=True, arguments={"max_steps": 2}, launch={"arguments": self.FAKE},

@@ -127,4 +127,4 @@ def test_a_checkout_works_without_any_installation(checkout: Path, tmp_path: Pat
     environment = Environment.create(tmp_path / "bare")
     assert all(path.is_relative_to(checkout) for path in where(environment, tmp_path, PYTHONPATH=str(checkout)))
     help_text = run_checked([str(environment.python), str(checkout / "expert_trainer.py"), "--help"], tmp_path)
-    assert "CONFIG.json" in help_text
+    assert "EXPERT_DIR|CONFIG" in help_text

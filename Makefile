@@ -28,8 +28,9 @@ setup: model ## create .venv, install the pinned dependencies, convert the model
 demo: setup ## train the example expert and evaluate every checkpoint beside it (10 minutes at most on two cores)
 	$(BIN)/python examples/demo.py --run $(RUN) --base-model $(MODEL)
 
+# What shares a browser, or a process with its imports behind it, runs in one of two processes (tests/conftest.py).
 test: setup unit ## all tests
-	$(BIN)/python -m pytest --ignore=tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/unit --numprocesses=2 --dist=loadgroup
 
 check: lint unit ## ruff, mypy and the unit tests
 

@@ -68,7 +68,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """What a reader must know to judge a figure."""
+    """What a reader must know to make sense of a figure."""
     flags, name = "", platform.machine()
     if Path("/proc/cpuinfo").is_file():
         text = Path("/proc/cpuinfo").read_text()

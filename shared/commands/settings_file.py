@@ -43,11 +43,13 @@ class SettingsFile:
 def settings_files(path: Path | None) -> list[SettingsFile]:
     """The documents that count for a command about ``path``, the strongest first. Raises ConfigError."""
     expert = _expert_of(path)
-    found = []
-    if expert:
-        found += [_read(expert.root, NOT_FROM_AN_EXPERT), _manifest_table(expert)]
-    if not expert or Path.cwd() != expert.root.resolve():
-        found.append(_read(Path.cwd(), frozenset()))
+    here = Path.cwd()
+    if expert is None:
+        found = [_read(here, frozenset())]
+    else:
+        found = [_read(expert.root, NOT_FROM_AN_EXPERT), _manifest_table(expert)]
+        if here != expert.root:
+            found.append(_read(here, NOT_FROM_AN_EXPERT if here.is_relative_to(expert.root) else frozenset()))
     return [file for file in found if file]
 
 

@@ -199,7 +199,7 @@ def _check_table(
                 f"{place_in(file, table, key)}: there is no such {'option or table' if tables else 'option'}",
                 hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}",
             )
-        if key in file.forbidden:
+        if file.forbids(key, value):
             raise ConfigError(
                 f"{place_in(file, table, key)}: not for an expert's folder to say, which can come from somebody else",
                 hint=f"put it into ./sidestep.toml, into {variable_of(table, key)}, or on the command line",

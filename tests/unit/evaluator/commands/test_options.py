@@ -180,7 +180,8 @@ def test_a_wrong_value_in_the_environment_names_the_variable(
 
 
 @pytest.mark.parametrize(
-    "line", ['webhook = "http://localhost"', "allow_hub = true", 'reports_dir = "/"', 'junit = "x"', 'set = "a=1"']
+    "line",
+    ['webhook = "http://localhost"', "allow_hub = true", 'reports_dir = "/"', 'junit = "x"', 'set = "output_dir=x"'],
 )
 def test_an_experts_folder_says_nothing_of_addresses_permissions_and_places_to_write_to(
     shop: Path, capsys: pytest.CaptureFixture[str], line: str

@@ -38,6 +38,9 @@ class TrainerOptions:
     log: LogOptions = field(default_factory=LogOptions)
 
 
+DEFAULTS = TrainerOptions()
+
+
 @program.app.default
 def train(
     source: Annotated[
@@ -45,10 +48,9 @@ def train(
     ],
     /,
     *,
-    options: TrainerOptions | None = None,
+    options: TrainerOptions = DEFAULTS,
 ) -> None:
     """Train an expert and publish every checkpoint; evaluation is another process's work (sidestep-evaluator)."""
-    options = options or TrainerOptions()
     configure_logging(json_lines=options.log.log_json)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from sidestep.trainer.config.building import with_overrides

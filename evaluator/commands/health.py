@@ -22,7 +22,7 @@ def health(
         Parameter(
             group=THIS_COMMAND,
             validator=Number(gte=1),
-            help="Seconds since the evaluator last said that it is alive; default: 15.",
+            help="Seconds since the evaluator last said that it is alive; default: 60.",
         ),
     ] = None,
     folders: FolderOptions = FolderOptions(),

@@ -25,7 +25,7 @@ MANIFEST_TABLE = "sidestep"
 MAX_SETTINGS_BYTES = 1 << 20
 
 NOT_FROM_AN_EXPERT = frozenset({
-    "weights_dir", "output_dir", "reports_dir", "junit", "output", "include_path", "force", "set",
+    "weights_dir", "output_dir", "reports_dir", "junit", "output", "include_path", "force",
     "webhook", "metrics_port", "metrics_host", "host", "port", "allow_host", "allow_hub",
 })  # fmt: skip
 
@@ -39,15 +39,24 @@ class SettingsFile:
     document: Mapping[str, Any]
     forbidden: frozenset[str] = frozenset()
 
+    def forbids(self, key: str, value: Any) -> bool:
+        """Whether a key must not stand in this file; among a training's fields it is output_dir."""
+        if key != "set":
+            return key in self.forbidden
+        settings = value if isinstance(value, list | dict) else [value]
+        return any(str(setting).partition("=")[0].strip() in self.forbidden for setting in settings)
+
 
 def settings_files(path: Path | None) -> list[SettingsFile]:
     """The documents that count for a command about ``path``, the strongest first. Raises ConfigError."""
     expert = _expert_of(path)
-    found = []
-    if expert:
-        found += [_read(expert.root, NOT_FROM_AN_EXPERT), _manifest_table(expert)]
-    if not expert or Path.cwd() != expert.root.resolve():
-        found.append(_read(Path.cwd(), frozenset()))
+    here = Path.cwd()
+    if expert is None:
+        found = [_read(here, frozenset())]
+    else:
+        found = [_read(expert.root, NOT_FROM_AN_EXPERT), _manifest_table(expert)]
+        if here != expert.root:
+            found.append(_read(here, NOT_FROM_AN_EXPERT if here.is_relative_to(expert.root) else frozenset()))
     return [file for file in found if file]
 
 

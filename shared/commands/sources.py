@@ -7,18 +7,18 @@ the command line. In the table of a program or a command it is for that one, and
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Argument, ArgumentCollection, Token
 
 from sidestep.shared.commands import options
+from sidestep.shared.commands.given_values import as_json, texts_from_file, texts_from_variable
 from sidestep.shared.errors import ConfigError
 
 if TYPE_CHECKING:  # what reads files is loaded when there may be one to read: help reads none
@@ -129,7 +129,7 @@ class OptionSources:
         return (
             self._from_environment(argument, levels)
             or self._from_files(argument, levels)
-            or (Setting(argument=argument, kind=Kind.DEFAULT))
+            or Setting(argument=argument, kind=Kind.DEFAULT)
         )
 
     def _from_environment(self, argument: Argument, levels: Sequence[Table]) -> Setting | None:
@@ -137,7 +137,7 @@ class OptionSources:
             for key in _keys(argument):
                 variable = variable_of(table, key)
                 if text := os.environ.get(variable):
-                    _append(argument, text.split(",") if _is_repeatable(argument) else [text])
+                    _append(argument, texts_from_variable(text, argument))
                     return Setting(argument=argument, kind=Kind.ENVIRONMENT, where=variable, table=table)
         return None
 
@@ -147,8 +147,9 @@ class OptionSources:
                 content = _table(file.document, table)
                 for key in _keys(argument):
                     if key in content and not _is_table(key, content[key], table):
-                        _append(argument, texts_of(content[key], argument, file, place_in(file, table, key)))
-                        return Setting(argument=argument, kind=Kind.FILE, where=place_in(file, table, key), table=table)
+                        where = place_in(file, table, key)
+                        _append(argument, texts_from_file(content[key], argument, file.folder, where))
+                        return Setting(argument=argument, kind=Kind.FILE, where=where, table=table)
         return None
 
 
@@ -183,22 +184,22 @@ def _check_command(file: SettingsFile, table: Table, command: App) -> None:
 def _check_table(
     file: SettingsFile, table: Table, content: Mapping[str, Any], known: Collection[str], tables: Collection[str] = ()
 ) -> None:
+    import difflib  # not for help, which reads no file
+
     for key, value in content.items():
         if key in tables and isinstance(value, dict):
             continue
         if key in tables and key not in known:
-            wrong = f"{place_in(file, table, key)} = {_json(value)} is wrong"
+            wrong = f"{place_in(file, table, key)} = {as_json(value)} is wrong"
             raise ConfigError(wrong, hint=f"it is a table: [{key}]")
         if key not in known:
             names = sorted({*known, *tables})
-            import difflib
-
             near = difflib.get_close_matches(key, names, 1)
             raise ConfigError(
                 f"{place_in(file, table, key)}: there is no such {'option or table' if tables else 'option'}",
                 hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}",
             )
-        if key in file.forbidden:
+        if file.forbids(key, value):
             raise ConfigError(
                 f"{place_in(file, table, key)}: not for an expert's folder to say, which can come from somebody else",
                 hint=f"put it into ./sidestep.toml, into {variable_of(table, key)}, or on the command line",
@@ -214,36 +215,6 @@ def place_in(file: SettingsFile, table: Table, key: str) -> str:
     """File, table and key, for people."""
     named = f"[{'.'.join(table)}] " if table else ""
     return f"{file.name}: {named}{key}"
-
-
-def texts_of(value: Any, argument: Argument, file: SettingsFile, where: str) -> list[str]:
-    """A file's value as the command line would have it. Raises ConfigError where it is of another kind."""
-    if isinstance(value, dict) and _is_repeatable(argument) and "=" in (argument.parameter.metavar or ""):
-        return [f"{name}={json.dumps(entry)}" for name, entry in value.items()]
-    if isinstance(value, list) and _is_repeatable(argument):
-        return [_text(entry, str, file, where) for entry in value]
-    hint = next((hint for hint in (argument.hint, *get_args(argument.hint)) if isinstance(hint, type)), str)
-    return [_text(value, str if _is_repeatable(argument) else hint, file, where)]
-
-
-def _text(value: Any, hint: type, file: SettingsFile, where: str) -> str:
-    if issubclass(hint, bool):
-        fits, wanted = isinstance(value, bool), "true or false"
-    elif issubclass(hint, int | float):
-        fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    else:
-        fits, wanted = isinstance(value, str), "text in quotes"
-    if not fits:
-        raise ConfigError(f"{where} = {_json(value)} is wrong", hint=f"it takes {wanted}")
-    if issubclass(hint, Path):
-        return str(file.folder / Path(value).expanduser())
-    if where.endswith("base_model") and (file.folder / Path(value).expanduser()).is_dir():  # else a hub id
-        return str(file.folder / Path(value).expanduser())
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def key_of(argument: Argument) -> str:
@@ -272,7 +243,9 @@ def _keys_of_group(group: type, *, hidden: bool = False) -> frozenset[str]:
 
 def _options(arguments: Iterable[Argument]) -> Iterator[Argument]:
     """Those that have a value and a name of their own: neither groups of options nor positional arguments."""
-    return (found for found in arguments if found.parse and not found.children and found.index is None and _keys(found))
+    for argument in arguments:
+        if argument.parse and not argument.children and argument.index is None and _keys(argument):
+            yield argument
 
 
 def _path_given(arguments: Iterable[Argument]) -> Path | None:
@@ -295,10 +268,6 @@ def _table(document: Mapping[str, Any], table: Table) -> Mapping[str, Any]:
 def _is_table(key: str, value: Any, table: Table) -> bool:
     """Whether a key is a command's table: ``suite`` is an option and a command."""
     return not table and key in TABLES and isinstance(value, dict)
-
-
-def _is_repeatable(argument: Argument) -> bool:
-    return get_origin(argument.hint) in (tuple, list)
 
 
 def _append(argument: Argument, values: Sequence[str]) -> None:

@@ -31,12 +31,15 @@ class UpOptions:
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
 
+DEFAULTS = UpOptions()
+
+
 @program.app.command
 def up(
     expert: Annotated[Path, Parameter(name="EXPERT_DIR", help="Folder with manifest.json.")],
     /,
     *,
-    options: UpOptions | None = None,
+    options: UpOptions = DEFAULTS,
 ) -> None:
     """Train EXPERT_DIR and evaluate its checkpoints at the same time; ends when every checkpoint has its report.
 
@@ -49,7 +52,7 @@ def up(
     from sidestep.shared.protocol.manifest import expert_manifest
     from sidestep.shared.protocol.place import find_place, holds_checkpoints
 
-    evaluation = (options or UpOptions()).evaluation
+    evaluation = options.evaluation
     configure_logging(json_lines=evaluation.log.log_json)
     expert_manifest(ExpertFolder(expert))  # a wrong folder is one error here, not one from each process
     trainer = [str(expert), *program.sources.given_to(UP, TRAINER_GROUPS)]

@@ -97,7 +97,8 @@ def test_python_compiles_and_its_imports_exist(path: Path) -> None:
         for node in ast.walk(ast.parse(block.text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
                 module = importlib.import_module(node.module)
-                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == [], block.line
+                missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+                assert missing == [], block.line
 
 
 PACKAGES = {"sidestep", "expert_trainer"}

@@ -17,8 +17,9 @@ MAX_FUNCTION_LINES = 60
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets")
 # Everything that the supervisor and the commands consist of; the engine and the trainer's own modules may load torch.
 LIGHT = (
-    "shared.launch.command", "evaluator.commands.app", "evaluator.working.supervisor", "evaluator.working.worker",
-    "evaluator.suite.scoring", "evaluator.results.store", "trainer.cli", "trainer.config.reading",
+    "shared.launch.command", "evaluator.commands.evaluating", "evaluator.working.supervisor",
+    "evaluator.working.worker", "evaluator.suite.scoring", "evaluator.results.store", "trainer.cli",
+    "trainer.config.reading",
 )  # fmt: skip
 # The layer table of docs/architecture.md, from the ground up: a layer imports only from those before it.
 EVALUATOR_LAYERS = (

@@ -156,7 +156,7 @@ def test_trend() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "sidestep.evaluator.commands.app",
+        "sidestep.evaluator.commands.evaluating",
         "sidestep.evaluator.working.supervisor",
         "sidestep.evaluator.comparing.verdict",
     ],

@@ -93,6 +93,7 @@ def test_the_nearer_table_is_the_stronger_one(
         ("SIDESTEP_EVALUATOR_DEVICE", "cpu", "--device", "cpu"),
         ("SIDESTEP_OUTPUT_DIR", "out", "--weights-dir", "out"),
         ("SIDESTEP_FORBID_REGRESSION", "a,b", "--forbid-regression", ["a", "b"]),
+        ("SIDESTEP_FORBID_REGRESSION", '["a,b"]', "--forbid-regression", ["a,b"]),
         ("SIDESTEP_MIN_CATEGORY_RATE", "sql=0.5", "--min-category-rate", ["sql=0.5"]),
     ],
 )
@@ -179,7 +180,8 @@ def test_a_wrong_value_in_the_environment_names_the_variable(
 
 
 @pytest.mark.parametrize(
-    "line", ['webhook = "http://localhost"', "allow_hub = true", 'reports_dir = "/"', 'junit = "x"', 'set = "a=1"']
+    "line",
+    ['webhook = "http://localhost"', "allow_hub = true", 'reports_dir = "/"', 'junit = "x"', 'set = "output_dir=x"'],
 )
 def test_an_experts_folder_says_nothing_of_addresses_permissions_and_places_to_write_to(
     shop: Path, capsys: pytest.CaptureFixture[str], line: str
@@ -199,10 +201,12 @@ def test_an_experts_folder_says_nothing_of_addresses_permissions_and_places_to_w
     assert key == "set" or options["--" + key.replace("_", "-")][1] == f"file sidestep.toml: {key}"
 
 
-def test_in_an_experts_folder_its_file_is_the_experts(
-    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("folder", [".", "weights"])
+def test_in_an_experts_folder_its_files_are_the_experts(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
-    monkeypatch.chdir(shop)
+    (shop / "weights").mkdir()
+    monkeypatch.chdir(shop / folder)
     Path("sidestep.toml").write_text('webhook = "http://localhost"')
     assert "sidestep.toml: webhook: not for an expert's folder" in run(capsys, "status", ".")[2]
 

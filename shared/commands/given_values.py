@@ -1,4 +1,4 @@
-"""From a value in a file or a variable to what would stand on the command line, where the library takes over."""
+"""From a value in a file or a variable to what would be on the command line, where the library takes over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER_OR_NAME = ("--base-model",)  # text that is a path when there is a folder
 
 
 def texts_from_variable(text: str, argument: Argument) -> list[str]:
-    """One text; for options that may be repeated as many as stand between commas, or in a JSON list of texts."""
+    """One text; for options that may be repeated as many as there are between commas, or in a JSON list of texts."""
     if not is_repeatable(argument):
         return [text]
     try:
@@ -29,7 +29,7 @@ def texts_from_variable(text: str, argument: Argument) -> list[str]:
 def texts_from_file(value: Any, argument: Argument, folder: Path, where: str) -> list[str]:
     """The same for a value in a file of ``folder``. Raises ConfigError that begins with ``where`` for another kind.
 
-    NAME=VALUE options may stand there as a table.
+    NAME=VALUE options may be a table there.
     """
     if not is_repeatable(argument):
         hint = next((hint for hint in (argument.hint, *get_args(argument.hint)) if isinstance(hint, type)), str)

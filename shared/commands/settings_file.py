@@ -40,7 +40,7 @@ class SettingsFile:
     forbidden: frozenset[str] = frozenset()
 
     def forbids(self, key: str, value: Any) -> bool:
-        """Whether a key must not stand in this file; among a training's fields it is output_dir."""
+        """Whether a key must not be in this file; among a training's fields it is output_dir."""
         if key != "set":
             return key in self.forbidden
         settings = value if isinstance(value, list | dict) else [value]

@@ -27,6 +27,8 @@ from sidestep.shared.protocol.marker import Marker
 
 log = get_logger("evaluator")
 
+LATEST_TIME = 2.0**33  # seconds since the epoch: the year 2242
+
 
 def commit_ending(
     settings: EvaluatorSettings, ending: Ending, derived_files: DerivedFiles, *, others_wait: bool = False
@@ -56,6 +58,7 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> Report:
     marker = ending.task.candidate.marker if ending.task.candidate else None
     cases = _cases(ending.cases, ending.suite)
     known = marker is not None and not marker.is_unmarked
+    published_at = time_of_publishing(marker) if marker else None
     return Report(
         checkpoint=identity.label,
         step=identity.key.step,
@@ -73,10 +76,10 @@ def build_report(settings: EvaluatorSettings, ending: Ending) -> Report:
         environment=ending.engine or EngineInfo(),
         training=_training(marker),
         timing=TimingEntry(
-            published_at=_iso(marker.published_at) if marker else None,
+            published_at=_iso(published_at),
             started_at=_iso(ending.started_at) or "",
             finished_at=_iso(ending.finished_at) or "",
-            latency_seconds=ending.finished_at - marker.published_at if marker and marker.published_at else None,
+            latency_seconds=None if published_at is None else ending.finished_at - published_at,
             attach_seconds=ending.work.attach_seconds,
             generate_seconds=ending.work.generate_seconds,
             attempts=ending.attempts,
@@ -149,6 +152,15 @@ def describe_slowdown(sharing: Sharing) -> str:
     if sharing.slowdown is None or sharing.low is None or sharing.high is None:
         return ""
     return f", training steps {sharing.slowdown:+.1%} ({sharing.low:+.1%} to {sharing.high:+.1%})"
+
+
+def time_of_publishing(marker: Marker) -> float | None:
+    """When a checkpoint was published, in seconds since the epoch; None for a number that is not a time. Pure.
+
+    Markers are untrusted input: NaN or a year beyond the calendar's must not stop an evaluation.
+    """
+    seconds = marker.published_at
+    return seconds if seconds is not None and 0 < seconds < LATEST_TIME else None
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -1,13 +1,19 @@
-"""Which tests run in one process when pytest runs in several (``--dist=loadgroup``): those that share what is slow.
+"""Which tests run in one process when pytest runs in several (``--dist=loadgroup``), and with which signals.
 
-One browser, one process that has imported what trainings need; otherwise the tests of a file, which share its fixtures.
+Those that share what is slow run in one: a browser, a process that has imported what trainings need; otherwise the tests
+of a file, which share its fixtures.
 """
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell's background job ignores SIGINT, and so does all that it starts; the tests of Ctrl-C must not depend on it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TESTS = Path(__file__).parent
 # Run trainings, most of them forked from one process that has imported torch, transformers and TRL.

@@ -1,7 +1,7 @@
 """Which tests run in one process when pytest runs in several (``--dist=loadgroup``), and with which signals.
 
-Those that share what is slow run in one: a browser, a process that has imported what trainings need; otherwise the tests
-of a file, which share its fixtures.
+Those that share what is slow run in one: a browser, a process that has imported what trainings need; otherwise the
+tests of a file, which share its fixtures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# A shell's background job ignores SIGINT, and so does all that it starts; the tests of Ctrl-C must not depend on it.
+# A shell starts background jobs with SIGINT ignored, and so are all that they start: tests of Ctrl-C must not depend on it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# A shell starts background jobs, and so all that they start, with SIGINT ignored: tests of Ctrl-C must not depend on it.
+# A shell starts background jobs, and all that they start, with SIGINT ignored: tests of Ctrl-C must not depend on it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
